@@ -1,0 +1,30 @@
+"""Face crops: the canonical square (plus an optional margin) resampled from a frame."""
+
+import numpy as np
+from PIL import Image
+
+
+def crop_face(image: np.ndarray, transform: np.ndarray, size: int, margin: float = 0.0) -> np.ndarray:
+    """image: [H, W, 3] uint8; transform: [2, 3] canonical unit square -> pixels.
+
+    Returns [size, size, 3] uint8 that covers the canonical square grown by `margin` (a share of its side) on every side.
+    Large faces are box-reduced first, so that a 4K face does not alias; outside the image the edge colour is black.
+    """
+    span = 1 + 2 * margin
+    to_canonical = np.array([[span / size, 0, -margin], [0, span / size, -margin]])
+    linear = transform[:, :2] @ to_canonical[:, :2]
+    # pixel centres: output (x + .5) -> canonical -> input, in PIL's convention input pixel i covers [i, i + 1)
+    shift = transform[:, :2] @ to_canonical[:, 2] + transform[:, 2]
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ linear.T + shift
+    height, width = image.shape[:2]
+    left, top = np.floor(np.clip(corners.min(0) - 2, 0, [width - 1, height - 1])).astype(int)
+    right, bottom = np.ceil(np.clip(corners.max(0) + 2, [left + 1, top + 1], [width, height])).astype(int)
+    region = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
+    scale = float(np.sqrt(abs(np.linalg.det(linear))))
+    factor = max(1, int(scale))
+    if factor > 1:
+        region = region.reduce(factor)
+    linear = linear / factor
+    shift = (shift - [left, top]) / factor
+    data = (linear[0, 0], linear[0, 1], shift[0], linear[1, 0], linear[1, 1], shift[1])
+    return np.asarray(region.transform((size, size), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR))

@@ -1,0 +1,83 @@
+"""Where a face lies: the canonical face square that training and inference share.
+
+The canonical square is the unit square with the outer eye corners 0.45 apart at height 0.33, the mouth near (0.5, 0.69)
+and the chin near 0.92. A similarity transform (scale, rotation, translation) fitted to points of the mesh that speech
+does not move carries it into the image, so the head is still and only the face moves inside the crop.
+"""
+
+import numpy as np
+
+# Indices into the 468-point face mesh that speech leaves in place, and their canonical positions: the median over
+# frontal frames of the training clips, mirrored and averaged.
+RIGID_POINTS = np.array([33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 127, 356, 98, 327, 10, 151, 9])
+RIGID_TEMPLATE = np.array(
+    [
+        [0.2750, 0.3300],
+        [0.4132, 0.3381],
+        [0.5868, 0.3381],
+        [0.7250, 0.3300],
+        [0.5000, 0.3052],
+        [0.5000, 0.3466],
+        [0.5000, 0.3840],
+        [0.5000, 0.4182],
+        [0.5000, 0.4557],
+        [0.5000, 0.5011],
+        [0.1444, 0.3526],
+        [0.8556, 0.3526],
+        [0.4124, 0.5550],
+        [0.5876, 0.5550],
+        [0.5000, 0.0504],
+        [0.5000, 0.1332],
+        [0.5000, 0.2181],
+    ],
+    dtype=np.float64,
+)
+
+
+def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Least-squares similarity transforms (Umeyama 1991 without reflection), one a frame.
+
+    source: [..., P, 2]; target: [..., P, 2]. Returns [..., 2, 3] with target ~= M[:, :2] @ source + M[:, 2].
+    """
+    source, target = np.broadcast_arrays(np.asarray(source, np.float64), np.asarray(target, np.float64))
+    mean_s, mean_t = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
+    s, t = source - mean_s, target - mean_t
+    norm = np.maximum((s**2).sum((-1, -2)), 1e-12)
+    a = (s * t).sum((-1, -2)) / norm
+    b = (s[..., 0] * t[..., 1] - s[..., 1] * t[..., 0]).sum(-1) / norm
+    rotation = np.stack([np.stack([a, -b], -1), np.stack([b, a], -1)], -2)
+    shift = mean_t[..., 0, :] - np.einsum("...ij,...j->...i", rotation, mean_s[..., 0, :])
+    return np.concatenate([rotation, shift[..., None]], -1)
+
+
+def face_transform(landmarks: np.ndarray) -> np.ndarray:
+    """landmarks: [..., 468+, 2+] in pixels. Returns [..., 2, 3]: canonical unit square -> pixels."""
+    return fit_similarity(RIGID_TEMPLATE, landmarks[..., RIGID_POINTS, :2])
+
+
+def smooth_transforms(transforms: np.ndarray, sigma: float = 1.5) -> np.ndarray:
+    """Gaussian smoothing in time of [T, 2, 3] transforms; sigma in frames, edges renormalised.
+
+    Takes the detector's jitter out of the crop without lagging behind the head.
+    """
+    if sigma <= 0 or len(transforms) < 2:
+        return transforms
+    radius = int(np.ceil(3 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    flat = transforms.reshape(len(transforms), -1)
+    padded = np.pad(flat, ((radius, radius), (0, 0)))
+    weight = np.pad(np.ones(len(flat)), radius)
+    total = np.convolve(weight, kernel, "valid")
+    columns = [np.convolve(padded[:, c], kernel, "valid") / total for c in range(flat.shape[1])]
+    return np.stack(columns, 1).reshape(transforms.shape)
+
+
+def invert(transforms: np.ndarray) -> np.ndarray:
+    """Inverse of [..., 2, 3] affine transforms."""
+    linear = np.linalg.inv(transforms[..., :2])
+    return np.concatenate([linear, -linear @ transforms[..., 2:]], -1)
+
+
+def apply(transforms: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """transforms: [..., 2, 3], points: [..., P, 2] -> [..., P, 2]."""
+    return np.einsum("...ij,...pj->...pi", transforms[..., :2], points) + transforms[..., None, :, 2]
