@@ -1,0 +1,111 @@
+"""What `score` says about one file: the verdict, its numbers and its words. Plain data, no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict, get_args
+
+Verdict = Literal["in_sync", "audio_early", "audio_late", "cannot_tell", "error"]
+VERDICTS: tuple[str, ...] = get_args(Verdict)
+
+FPS = 25.0
+FRAME_MS = 1000.0 / FPS
+
+# The keys of one object of `synclip score --json`, in order. Scripts rely on them: add, never rename or remove.
+JSON_KEYS = (
+    "file",
+    "verdict",
+    "lag_frames",
+    "lag_ms",
+    "score",
+    "confidence",
+    "duration_s",
+    "faces",
+    "windows",
+    "error",
+)
+
+
+class Window(TypedDict):
+    """One stretch of the clip with an estimate of its own. Times in seconds from the first video frame."""
+
+    start_s: float
+    end_s: float
+    lag_frames: float | None  # at 25 fps, positive = audio early; None where the window has nothing to go by
+    confidence: float
+    speech: bool
+
+
+@dataclass
+class ScoreReport:
+    """The answer for one file.
+
+    lag_frames: at 25 fps, positive when the video lags the audio (the audio is early); None where it cannot tell.
+    score: in-sync score, higher is better. confidence: how much the best lag stands out (median - minimum of `curve`).
+    faces: number of face tracks seen. curve: distance D(l) for l = -max_lag .. +max_lag (EVALUATION.md, "Clip lag").
+    words: the verdict for people; filled in from the other fields when left empty.
+    """
+
+    file: str
+    verdict: Verdict
+    lag_frames: float | None = None
+    lag_ms: float | None = None
+    score: float | None = None
+    confidence: float | None = None
+    duration_s: float | None = None
+    faces: int = 0
+    windows: list[Window] = field(default_factory=list)
+    curve: list[float] = field(default_factory=list)
+    error: str | None = None
+    words: str = ""
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict {self.verdict!r} is none of {', '.join(VERDICTS)}")
+        if self.verdict in ("cannot_tell", "error"):  # a number here would be taken for a finding
+            self.lag_frames = self.lag_ms = None
+        elif self.lag_ms is None and self.lag_frames is not None:
+            self.lag_ms = self.lag_frames * FRAME_MS
+        if not self.words:
+            self.words = verdict_words(self.verdict, self.lag_ms, self.error)
+
+    @classmethod
+    def failed(cls, file: str, error: Exception | str, duration_s: float | None = None) -> ScoreReport:
+        """The report of a file that could not be scored at all; `error` becomes its message."""
+        return cls(file=file, verdict="error", error=str(error), duration_s=duration_s)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of `synclip score --json`: JSON_KEYS only, numbers rounded, NaN and infinity as null."""
+        return {key: _plain(getattr(self, key)) for key in JSON_KEYS}
+
+
+def verdict_words(verdict: str, lag_ms: float | None, error: str | None = None) -> str:
+    """The verdict as a person says it: "in sync", "audio is 120 ms early", "audio is 80 ms late"."""
+    if verdict == "in_sync":
+        return "in sync"
+    if verdict in ("audio_early", "audio_late"):
+        side = "early" if verdict == "audio_early" else "late"
+        return f"audio is {side}" if lag_ms is None else f"audio is {abs(round(lag_ms))} ms {side}"
+    if verdict == "cannot_tell":
+        return error or "no reliable speech: cannot tell"
+    return f"error: {error}" if error else "error"
+
+
+def _plain(value: Any) -> Any:
+    """Python numbers only (numpy's included), six decimals, and null for what JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if hasattr(value, "item"):  # a numpy or torch scalar
+        return _plain(value.item())
+    if isinstance(value, int):
+        return value
+    number = float(value)
+    if not math.isfinite(number):
+        return None
+    number = round(number, 6)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
