@@ -1,0 +1,27 @@
+"""Many channels to one, for a listener who wants the speech."""
+
+import numpy as np
+
+# Film sound carries speech in the centre; music and effects lie left, right and around. The bass channel is dropped.
+_CENTRE, _FRONT, _AROUND = 1.0, 0.35, 0.175
+
+
+def mono_weights(channels: list[str]) -> np.ndarray:
+    """Weights [C], summing to 1, for channels named as FFmpeg names them (FL, FR, FC, LFE, BL, ...).
+
+    With a centre: centre 1, front 0.35, others 0.175, LFE 0 before normalising. Without: all but LFE alike.
+    """
+    bass = np.array([name.startswith("LFE") for name in channels])
+    if "FC" in channels and len(channels) > 1:
+        raw = np.array([_CENTRE if n == "FC" else _FRONT if n in ("FL", "FR") else _AROUND for n in channels])
+    else:
+        raw = np.ones(len(channels))
+    raw = np.where(bass, 0.0, raw) if not bass.all() else np.ones(len(channels))
+    return (raw / raw.sum()).astype(np.float32)
+
+
+def to_mono(samples: np.ndarray, channels: list[str]) -> np.ndarray:
+    """samples: float32 [C, N]. Returns float32 [N]."""
+    if samples.shape[0] == 1:
+        return samples[0]
+    return mono_weights(channels) @ samples
