@@ -14,6 +14,8 @@ from .sound import Sound, mono_frame
 from .span import video_span
 from .timing import TICK_RATE, tick_count
 
+_PAD = 48_000  # samples of silence handed out at a time
+
 
 @dataclass(frozen=True, eq=False)
 class NativeAudio:
@@ -55,16 +57,42 @@ def iter_audio(
     return _blocks(_resampled(sound, rate), max(1, round(block_s * rate)), total, rate // TICK_RATE)
 
 
+class NativeReader:
+    """Iterable once over float32 [C, n] blocks of a track at its own `rate` and `layout`, as long as the video.
+
+    delay: seconds by which the sound is moved to later times (negative: to earlier ones).
+    """
+
+    def __init__(
+        self,
+        path: PathLike,
+        track: int = 0,
+        duration_s: float | Fraction | None = None,
+        delay: Fraction = Fraction(0),
+    ) -> None:
+        start, length = _extent(path, duration_s)
+        if delay and start is not None:
+            start -= delay
+        self.sound = Sound(path, track, start)
+        self.rate, self.layout = self.sound.rate, self.sound.layout
+        self._total = None if length is None else max(1, round(length * self.rate))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return _cut(iter(self.sound), self._total, len(self.sound.channels))
+
+
+def iter_native(path: PathLike, *, track: int = 0, duration_s: float | Fraction | None = None) -> NativeReader:
+    """A track with its own rate and channels in blocks of about a second, for writing. See `read_audio_native`."""
+    return NativeReader(path, track, duration_s)
+
+
 def read_audio_native(path: PathLike, *, track: int = 0, duration_s: float | Fraction | None = None) -> NativeAudio:
     """A track with its own rate and channels, sample 0 at the first video frame, as long as the video.
 
     It is not padded to ticks: N = round(duration * rate). Holds the whole track; `iter_native` streams.
     """
-    start, length = _extent(path, duration_s)
-    sound = Sound(path, track, start)
-    total = None if length is None else max(1, round(length * sound.rate))
-    samples = np.concatenate(list(_cut(iter(sound), total, len(sound.channels))), axis=1)
-    return NativeAudio(samples, sound.rate, sound.layout)
+    reader = NativeReader(path, track, duration_s)
+    return NativeAudio(np.concatenate(list(reader), axis=1), reader.rate, reader.layout)
 
 
 def _extent(path: PathLike, duration_s: float | Fraction | None) -> tuple[Fraction | None, Fraction | None]:
@@ -108,8 +136,11 @@ def _cut(blocks: Iterator[np.ndarray], total: int | None, channels: int) -> Iter
             return
         yield block
         count += block.shape[1]
-    if total is not None or count == 0:
-        yield np.zeros((channels, (total or 1) - count), np.float32)
+    missing = (total or 1) - count if total is not None or count == 0 else 0
+    while missing > 0:
+        pad = min(missing, _PAD)
+        yield np.zeros((channels, pad), np.float32)
+        missing -= pad
 
 
 def _blocks(parts: Iterator[np.ndarray], size: int, total: int | None, tick: int) -> Iterator[np.ndarray]:

@@ -1,12 +1,15 @@
 """Many channels to one, for a listener who wants the speech."""
 
+from functools import lru_cache
+
 import numpy as np
 
 # Film sound carries speech in the centre; music and effects lie left, right and around. The bass channel is dropped.
 _CENTRE, _FRONT, _AROUND = 1.0, 0.35, 0.175
 
 
-def mono_weights(channels: list[str]) -> np.ndarray:
+@lru_cache(maxsize=16)
+def mono_weights(channels: tuple[str, ...]) -> np.ndarray:
     """Weights [C], summing to 1, for channels named as FFmpeg names them (FL, FR, FC, LFE, BL, ...).
 
     With a centre: centre 1, front 0.35, others 0.175, LFE 0 before normalising. Without: all but LFE alike.
@@ -24,4 +27,4 @@ def to_mono(samples: np.ndarray, channels: list[str]) -> np.ndarray:
     """samples: float32 [C, N]. Returns float32 [N]."""
     if samples.shape[0] == 1:
         return samples[0]
-    return mono_weights(channels) @ samples
+    return mono_weights(tuple(channels)) @ samples

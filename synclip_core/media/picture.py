@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from av.sidedata.sidedata import SideData
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
+
+_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,11 @@ class PictureReader:
     def __call__(self, frame: "VideoFrame") -> np.ndarray:
         alpha = has_alpha(frame)
         shrinks = self.shape.width < frame.width
+        # Untagged pictures: BT.709 for HD as all players assume, BT.601 (swscale's default) below.
+        untagged_hd = frame.colorspace == _UNSPECIFIED and frame.height >= 720
         converted = self._scaler.reformat(
             frame,
+            src_colorspace=Colorspace.ITU709 if untagged_hd else None,
             width=self.shape.width,
             height=self.shape.height,
             format="rgba" if alpha else "rgb24",

@@ -71,6 +71,19 @@ class Sound:
                 yield frame
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        """Blocks of about a second: codec frames are so short that work on each would cost more than decoding."""
+        held: list[np.ndarray] = []
+        size = 0
+        for part in self._parts():
+            held.append(part)
+            size += part.shape[1]
+            if size >= self.rate:
+                yield np.concatenate(held, axis=1)
+                held, size = [], 0
+        if held:
+            yield np.concatenate(held, axis=1)
+
+    def _parts(self) -> Iterator[np.ndarray]:
         with self._container:
             place = _Placement(self.rate, len(self.channels))
             assert self._first is not None
@@ -111,7 +124,10 @@ def as_float(frame: AudioFrame) -> np.ndarray:
         return (raw.astype(np.float32) - np.float32(128)) * np.float32(1 / 128)
     if raw.dtype.kind == "i":
         return raw.astype(np.float32) * np.float32(0.5 ** (8 * raw.dtype.itemsize - 1))
-    return np.clip(np.nan_to_num(raw.astype(np.float32), posinf=0, neginf=0), -1, 1)
+    values = raw.astype(np.float32, copy=False)
+    if not np.isfinite(values).all():
+        values = np.nan_to_num(values, posinf=0, neginf=0)
+    return np.clip(values, -1, 1)
 
 
 class _Placement:

@@ -58,14 +58,14 @@ def _video_span(path: str, mtime: int, size: int) -> VideoSpan:
     # One thread: with more, the first frame appears only after as many packets more.
     container, stream = open_video(path, threads=1)
     first: VideoFrame | None = None
-    seen: list[tuple[Fraction | None, Fraction | None, Fraction | None]] = []  # decode time, show time, duration
+    seen: list[_Stamps] = []
     errors: list[str] = []
     with container:
         for packet in packets(container, stream, errors.append):
             if first is None:
                 first = _decode_first(stream, packet, errors)
             if not packet.is_discard:
-                seen.append(_stamps(packet, stream))
+                seen.append(_stamps(packet))
         if first is None:
             first = _decode_first(stream, None, errors)
         if first is None:
@@ -75,10 +75,11 @@ def _video_span(path: str, mtime: int, size: int) -> VideoSpan:
         rate = stream.average_rate or stream.guessed_rate
         guess = 1 / Fraction(rate) if rate and Fraction(1, 10) <= rate <= 1000 else Fraction(1, 25)
         stamp = first.pts if first.pts is not None else first.dts
-        start = Fraction(0) if stamp is None or stream.time_base is None else stamp * stream.time_base
+        base = stream.time_base or Fraction(1, 1_000_000)
+        start = Fraction(0) if stamp is None else stamp * base
         shape = picture_shape(first, stream.sample_aspect_ratio)
         check_size(path, *shape.display)
-        last, duration, frame_s, frames = _extent(seen, start, guess)
+        last, duration, frame_s, frames = _extent(seen, base, start, guess)
         depth = max((c.bits for c in first.format.components), default=8)
         alpha = has_alpha(first)
         return VideoSpan(start, last, duration, frame_s, guess, frames, shape, first.format.name, depth, alpha)
@@ -93,45 +94,48 @@ def _decode_first(stream: "VideoStream", packet: "Packet | None", errors: list[s
     return frames[0] if frames else None
 
 
-def _stamps(packet: "Packet", stream: "VideoStream") -> tuple[Fraction | None, Fraction | None, Fraction | None]:
-    base = stream.time_base
-    if base is None:
-        return None, None, None
+_Stamps = tuple[int | None, int | None, int]  # decoding order, presentation, duration, in time-base units
+
+
+def _stamps(packet: "Packet") -> _Stamps:
     show = packet.pts if packet.pts is not None else packet.dts
     order = packet.dts if packet.dts is not None else packet.pts
-    return (
-        None if order is None else order * base,
-        None if show is None else show * base,
-        packet.duration * base if packet.duration else None,
-    )
+    return order, show, packet.duration or 0
 
 
 def _extent(
-    seen: list[tuple[Fraction | None, Fraction | None, Fraction | None]], start: Fraction, guess: Fraction
+    seen: list[_Stamps], base: Fraction, start: Fraction, nominal: Fraction
 ) -> tuple[Fraction, Fraction, Fraction, int]:
     """(last, duration, frame_s, frames) from the stamps of all packets in decoding order."""
-    runs: list[list[tuple[Fraction | None, Fraction | None]]] = [[]]  # each between two jumps of the clock
-    before: Fraction | None = None
+    back, ahead = -RESET_S / base, MAX_GAP_S / base
+    runs: list[list[tuple[int | None, int]]] = [[]]  # each between two jumps of the clock
+    before: int | None = None
     for order, show, length in seen:
         if order is not None:
-            if before is not None and not before - RESET_S <= order <= before + MAX_GAP_S:
+            if before is not None and not back <= order - before <= ahead:
                 runs.append([])
             before = order
         runs[-1].append((show, length))
     # What comes before the first picture that decodes is never shown.
-    runs[0] = [item for item in runs[0] if item[0] is None or item[0] >= start]
+    runs[0] = [item for item in runs[0] if item[0] is None or item[0] * base >= start]
 
-    times = Times(start, guess)
-    first = final = Fraction(0)
-    shown = guess
-    count = 0
+    times = Times(start, nominal)
+    first: Fraction | None = None
+    final = Fraction(0)
+    length = count = 0
     for run in runs:
-        for show, length in sorted(run, key=lambda item: (item[0] is not None, item[0] or 0)):
-            final = times.place(show)
-            first = final if count == 0 else first
-            shown = length if length is not None and 0 < length <= MAX_LAST_S else Fraction(0)
-            count += 1
-    frame_s = (final - first) / (count - 1) if count > 1 and final > first else guess
-    if shown == 0:
+        run.sort(key=lambda item: -1 if item[0] is None else item[0])
+        for number, (show, _) in enumerate(run):
+            final = times.place(None if show is None else show * base)
+            first = final if first is None else first
+            if show is not None and number == 0:  # a run without missing stamps: only its ends matter
+                final = times.last = max(final, (run[-1][0] or 0) * base - times.start)
+                break
+        count += len(run)
+        length = run[-1][1] if run else length
+    first = first or Fraction(0)
+    frame_s = (final - first) / (count - 1) if count > 1 and final > first else nominal
+    shown = length * base
+    if not 0 < shown <= MAX_LAST_S:
         shown = min(frame_s, Fraction(MAX_LAST_S))
     return final, final + shown, frame_s, max(1, count)
