@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+if TYPE_CHECKING:
+    from .sync import SyncResult
 
 Verdict = Literal["in_sync", "audio_early", "audio_late", "cannot_tell", "error"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
@@ -27,23 +30,17 @@ JSON_KEYS = (
 )
 
 
-class Window(TypedDict):
-    """One stretch of the clip with an estimate of its own. Times in seconds from the first video frame."""
-
-    start_s: float
-    end_s: float
-    lag_frames: float | None  # at 25 fps, positive = audio early; None where the window has nothing to go by
-    confidence: float
-    speech: bool
-
-
 @dataclass
 class ScoreReport:
     """The answer for one file.
 
     lag_frames: at 25 fps, positive when the video lags the audio (the audio is early); None where it cannot tell.
     score: in-sync score, higher is better. confidence: how much the best lag stands out (median - minimum of `curve`).
-    faces: number of face tracks seen. curve: distance D(l) for l = -max_lag .. +max_lag (EVALUATION.md, "Clip lag").
+    duration_s: of the video. faces: number of face tracks seen.
+    windows: `sync.Window.to_dict()` of each stretch: start_s, end_s, lag_frames (None where the stretch has nothing to
+    go by), confidence, speech (share, 0..1), and more. Times in seconds from the first video frame.
+    curve: distance D(l) for l = -max_lag .. +max_lag (EVALUATION.md, "Clip lag"), None where undefined.
+    worst_ticks: ticks at 25 fps where the mouth fits the voice least, worst first.
     words: the verdict for people; filled in from the other fields when left empty.
     """
 
@@ -55,8 +52,9 @@ class ScoreReport:
     confidence: float | None = None
     duration_s: float | None = None
     faces: int = 0
-    windows: list[Window] = field(default_factory=list)
-    curve: list[float] = field(default_factory=list)
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[float | None] = field(default_factory=list)
+    worst_ticks: list[int] = field(default_factory=list)
     error: str | None = None
     words: str = ""
 
@@ -74,6 +72,24 @@ class ScoreReport:
     def failed(cls, file: str, error: Exception | str, duration_s: float | None = None) -> ScoreReport:
         """The report of a file that could not be scored at all; `error` becomes its message."""
         return cls(file=file, verdict="error", error=str(error), duration_s=duration_s)
+
+    @classmethod
+    def from_sync(cls, file: str, result: SyncResult, faces: int) -> ScoreReport:
+        """The report of a file from what its tokens said (`sync.measure_sync`)."""
+        return cls(
+            file=file,
+            verdict=cast(Verdict, result.verdict),
+            words=result.text,
+            lag_frames=result.lag_frames,
+            lag_ms=result.lag_ms,
+            score=result.score,
+            confidence=result.confidence,
+            duration_s=result.duration_s,
+            faces=faces,
+            windows=[window.to_dict() for window in result.windows],
+            curve=result.curve,
+            worst_ticks=result.worst_ticks,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The object of `synclip score --json`: JSON_KEYS only, numbers rounded, NaN and infinity as null."""
@@ -107,5 +123,4 @@ def _plain(value: Any) -> Any:
     number = float(value)
     if not math.isfinite(number):
         return None
-    number = round(number, 6)
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    return round(number, 6)

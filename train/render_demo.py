@@ -53,7 +53,7 @@ def render_clip(
     renderer = HeadRenderer(make_identity(seed), size=size)
     # bitexact: no muxer version and no date in the file, so that a re-render differs only where the drawing does.
     with av.open(str(out), "w", options={"movflags": "+faststart"}) as file:
-        file.flags |= av.container.core.Flags.bitexact
+        file.flags = av.container.Flags.bitexact.value
         video = file.add_stream("libx264", rate=FPS, options={"crf": str(crf), "preset": "slow", "tune": "animation"})
         video.width = video.height = size
         video.pix_fmt = "yuv420p"

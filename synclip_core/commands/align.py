@@ -1,0 +1,63 @@
+"""`synclip align`: move the audio so that it fits the mouth; the picture is copied, not encoded again."""
+
+import argparse
+import contextlib
+import os
+import sys
+
+from ..errors import SyncLipError
+from . import exit_codes, table
+from .options import add_pipeline_options, make_pipeline
+from .progress import bar
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "align",
+        help="repair the lag without encoding the video again",
+        description="Measures the lag and writes a copy whose audio is moved by it. Nothing is written where it cannot "
+        "tell. A file that is in sync is copied as it is.",
+        epilog=exit_codes.HELP,
+    )
+    parser.add_argument("file", metavar="FILE", help="the video to repair")
+    parser.add_argument("-o", "--out", required=True, metavar="OUT", help="the repaired video")
+    parser.add_argument(
+        "--lag",
+        type=float,
+        metavar="FRAMES",
+        help="repair this lag (at 25 fps, positive: audio early) and do not measure",
+    )
+    parser.add_argument("--check", action="store_true", help="score the result too")
+    add_pipeline_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..media.align import write_aligned
+
+    if os.path.exists(args.out) and os.path.exists(args.file) and os.path.samefile(args.file, args.out):
+        raise SyncLipError(f"{args.out}: is the input itself; give another name, the input is never overwritten")
+    pipeline = None if args.lag is not None and not args.check else make_pipeline(args)
+    lag = args.lag
+    with contextlib.redirect_stdout(sys.stderr):
+        if lag is None:
+            assert pipeline is not None
+            with bar("measure") as progress:
+                found = pipeline.score(args.file, progress=progress)
+            if found.verdict in ("cannot_tell", "error"):
+                table.write(f"{args.file}: {found.words}. Nothing was written.", sys.stderr)
+                return exit_codes.exit_code([found])
+            lag = 0.0 if found.verdict == "in_sync" else found.lag_frames
+        write_aligned(args.file, args.out, lag)
+    if args.lag is None and lag == 0:
+        table.write(f"{args.out}: was in sync already, copied as it is")
+    else:
+        moved = "later" if lag > 0 else "earlier"
+        table.write(f"{args.out}: audio moved {abs(round(lag * 40))} ms {moved}, video untouched")
+    if args.check and pipeline is not None:
+        with contextlib.redirect_stdout(sys.stderr), bar("check") as progress:
+            after = pipeline.score(args.out, progress=progress)
+        after.file = args.out
+        table.write("\n" + table.render([after], colour=table.coloured(sys.stdout)))
+        return exit_codes.exit_code([after])
+    return exit_codes.IN_SYNC

@@ -1,0 +1,59 @@
+"""Options that several subcommands share, and the pipeline that they set up."""
+
+import argparse
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..pipeline import SyncPipeline
+
+MISSING = ("hold", "interpolate", "skip", "error")
+
+
+def face_choice(text: str) -> str:
+    """argparse type: auto, speaker, an index (0 is the first face seen), or a point x,y in pixels."""
+    if text in ("auto", "speaker") or re.fullmatch(r"\d+", text):
+        return text
+    if re.fullmatch(r"\d+(\.\d+)?,\d+(\.\d+)?", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is none of: auto, speaker, an index such as 0, a point such as 640,200")
+
+
+def positive(text: str) -> int:
+    """argparse type: a whole number of at least 1."""
+    if not re.fullmatch(r"\d+", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how to look")
+    group.add_argument(
+        "--face",
+        type=face_choice,
+        default="auto",
+        metavar="auto|speaker|INDEX|X,Y",
+        help="which face: the main one (auto), who is in sync (speaker), a number, or who is nearest a point in pixels",
+    )
+    group.add_argument(
+        "--missing", choices=MISSING, default="hold", help="what to do where the face is not seen (default: hold)"
+    )
+    group.add_argument("--model", metavar="FILE", help="a checkpoint (.safetensors) instead of the bundled one")
+    group.add_argument("--device", help="cpu, cuda, mps, ... (default: cpu)")
+    group.add_argument("--threads", type=positive, metavar="N", help="CPU threads to use (default: all)")
+
+
+def make_pipeline(args: argparse.Namespace) -> "SyncPipeline":
+    """The pipeline that `args` asks for. Imports torch, which is why it is not done before it is needed."""
+    if args.threads:
+        import torch
+
+        torch.set_num_threads(args.threads)
+    if args.pipeline is not None:  # given by the caller of `main`
+        return args.pipeline(args)
+    from ..pipeline import SyncPipeline
+
+    options: dict[str, Any] = {"model": args.model, "face": args.face, "missing": args.missing}
+    if args.device:
+        options["device"] = args.device
+    return SyncPipeline(**options)
