@@ -1,0 +1,310 @@
+"""`train.evaluate` on a provider whose tokens are a fixed projection of the samples: every answer is known."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synclip_core.errors import SyncLipError
+from synclip_core.metrics.clip_lag import shift_audio
+from synclip_core.verdict import SyncThresholds
+from train.evaluate import main
+from train.evaluation.clips import read_clips
+from train.evaluation.provider import CachedProvider, ClipTokens
+from train.evaluation.sync_report import evaluate_sync
+from train.evaluation.tables import format_table
+from train.evaluation.thresholds import fit_thresholds
+
+COLUMNS = ["file", "split", "kind", "sync", "notes"]
+PROJECTION = np.random.default_rng(0).standard_normal((640, 64)).astype(np.float32)
+
+
+def project(waveform: np.ndarray) -> np.ndarray:
+    tokens = waveform.reshape(-1, 640) @ PROJECTION
+    return tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-9)
+
+
+class FakeProvider:
+    """A "file" holds JSON: seed, seconds, own (lag of the clip). Its sound is noise in syllables, its video the same
+    tokens, moved by the clip's own lag. `blind`: video tokens that know nothing."""
+
+    name, fingerprint = "fake", "f0"
+
+    def __init__(self, blind: bool = False) -> None:
+        self.blind, self.made, self.thresholds = blind, 0, SyncThresholds()
+
+    def tokens(self, path: Path) -> ClipTokens:
+        self.made += 1
+        text = path.read_text()
+        if text == "crash":
+            raise RuntimeError("decoder gave up")
+        if text == "no face":
+            raise SyncLipError(f"{path}: no face was found")
+        spec = json.loads(text)
+        generator = np.random.default_rng(spec["seed"])
+        samples = spec["seconds"] * 16000
+        envelope = 0.55 - 0.45 * np.cos(2 * np.pi * 4 * np.arange(samples) / 16000)
+        waveform = (0.1 * envelope * generator.standard_normal(samples)).astype(np.float32)
+        source = project(waveform)
+        vocal = np.roll(source, spec["own"], axis=0) + 0.03 * generator.standard_normal(source.shape)
+        if self.blind:
+            vocal = generator.standard_normal(source.shape)
+        vocal /= np.linalg.norm(vocal, axis=1, keepdims=True)
+        return ClipTokens(source, vocal.astype(np.float32), np.ones(len(source), bool), waveform)
+
+    def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
+        return project(waveform)
+
+
+def make_data(folder: Path, extra: list[tuple[str, str, str, str]] = []) -> Path:  # noqa: B006
+    rows = []
+    for split in ("val", "test"):
+        for i in range(4):
+            rows.append(
+                (f"grid_s1/{split}{i}.mp4", split, "real", "trusted", "", {"seed": len(rows), "seconds": 3, "own": 0})
+            )
+        rows.append((f"talk/{split}u.mp4", split, "real", "trusted", "", {"seed": len(rows), "seconds": 3, "own": 0}))
+        rows.append(
+            (
+                f"talk/{split}s1.mp4",
+                split,
+                "real",
+                "trusted",
+                "x; GRID s1 speaker",
+                {"seed": 70, "seconds": 3, "own": 0},
+            )
+        )
+        for i in range(2):
+            rows.append(
+                (
+                    f"talk/{split}w{i}.mp4",
+                    split,
+                    "real",
+                    "unknown",
+                    "",
+                    {"seed": 50 + len(rows), "seconds": 11, "own": -2},
+                )
+            )
+        rows.append(
+            (f"talk/{split}g.mp4", split, "generated", "unknown", "", {"seed": len(rows), "seconds": 6, "own": 3})
+        )
+    for sub in ("grid_s1", "talk"):
+        (folder / sub).mkdir(parents=True)
+    with open(folder / "clips.csv", "w", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(COLUMNS)
+        for *row, spec in rows:
+            writer.writerow(row)
+            (folder / row[0]).write_text(json.dumps(spec))
+        for file, split, kind, text in extra:
+            writer.writerow([file, split, kind, "unknown", ""])
+            (folder / file).write_text(text)
+    return folder
+
+
+def rows_of(report: dict[str, Any], title: str) -> list[dict[str, Any]]:
+    return next(rows for name, rows in report["tables"].items() if name.startswith(title))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("eval") / "data")
+
+
+@pytest.fixture(scope="module")
+def perfect(data: Path) -> dict[str, Any]:
+    return evaluate_sync(data, "test", FakeProvider(), seed=3, draws=3, quiet=True)
+
+
+def test_subsets_and_counts(perfect: dict[str, Any]) -> None:
+    # the copy of GRID's speaker among the web clips is a seen speaker
+    assert perfect["clips"] == {"GRID seen speaker": 5, "unseen trusted": 1, "web real": 2, "web generated": 1}
+    assert (perfect["seed"], perfect["split"], perfect["failed"], perfect["left_out"]) == (3, "test", [], [])
+    json.dumps(perfect, allow_nan=False)
+
+
+def test_perfect_tokens_give_perfect_numbers(perfect: dict[str, Any]) -> None:
+    window = rows_of(perfect, "Window lag")
+    assert {r["subset"] for r in window} == {"GRID seen speaker", "unseen trusted"}
+    whole = [r for r in window if r["windows around"] == "all"]
+    assert [(r["n@1"], r["n@5"], r["n@15"]) for r in whole] == [(225, 205, 155), (45, 41, 31)]
+    assert all(r[f"Acc@{k} %"] == 100 and r[f"Offset@{k}"] == 0 for r in whole for k in (1, 5, 15))
+    ranking = rows_of(perfect, "R-precision")
+    assert {
+        (r["subset"], r["pool"]): r["R@1 %"] for r in ranking if r["subset"] in ("GRID seen speaker", "unseen trusted")
+    } == {
+        (subset, pool): 100 for subset in ("GRID seen speaker", "unseen trusted") for pool in ("mixed", "same clip")
+    }  # the web clips' own offset puts the true token two frames away
+    assert all(r["R@1 %"] < 20 for r in ranking if r["subset"] == "web real")
+    for row in rows_of(perfect, "Clip lag"):
+        assert (row["within 1 %"], row["error ms"], row["within 1 % (speech)"]) == (100, 0, 100), row
+    assert [r["length"] for r in rows_of(perfect, "Clip lag") if r["subset"] == "unseen trusted"] == [
+        "1 s",
+        "2 s",
+        "3 s",
+        "whole",
+    ]
+
+
+def test_consistency_and_own_offsets(perfect: dict[str, Any]) -> None:
+    rows = rows_of(perfect, "Shift consistency")
+    assert all(r["consistent %"] == 100 for r in rows if r["length"] != "1 s")
+    own = {r["subset"]: (r["own mean"], r["own std"], r["own lags"]) for r in rows if r["length"] == "whole"}
+    assert own["web real"] == (-2, 0, "-2:2") and own["web generated"] == (3, 0, "+3:1")
+    assert {r["length"] for r in rows if r["subset"] == "web real"} == {"1 s", "2 s", "3 s", "5 s", "10 s", "whole"}
+
+
+def test_detection_and_verdicts(perfect: dict[str, Any]) -> None:
+    trusted = [r for r in rows_of(perfect, "In-sync") if r["subset"] == "GRID seen speaker"]
+    assert [(r["AUC"], r["AUC cosine"], r["accuracy %"]) for r in trusted] == [(1, 1, 100)]
+    assert [(r["TP"], r["FN"], r["TN"], r["FP"]) for r in trusted] == [(5, 0, 30, 0)]
+    expected = {
+        "untouched": "in_sync",
+        "audio early": "audio_early",
+        "audio late": "audio_late",
+        "other audio": "cannot_tell",
+    }
+    for row in rows_of(perfect, "Verdicts"):
+        if row["subset"] in ("GRID seen speaker", "unseen trusted"):
+            assert row[expected[row["truth"]]] == row["trials"], row
+    web = {(r["subset"], r["truth"]): r for r in rows_of(perfect, "Verdicts")}
+    assert web["web real", "untouched"]["audio_late"] == 2 and web["web generated", "untouched"]["audio_early"] == 1
+
+
+def test_blind_tokens_give_chance(data: Path) -> None:
+    report = evaluate_sync(data, "test", FakeProvider(blind=True), draws=6, quiet=True)
+    row = next(r for r in rows_of(report, "R-precision") if (r["subset"], r["pool"]) == ("web real", "mixed"))
+    assert row["queries"] == 550 and row["R@1 %"] == pytest.approx(100 / 32, abs=3)
+    lag = [r for r in rows_of(report, "Clip lag") if r["clips with"] == "all"]
+    hits = sum(r["within 1 %"] * r["shifts"] for r in lag) / sum(r["shifts"] for r in lag)
+    assert hits == pytest.approx(9.7, abs=8)
+    verdicts = rows_of(report, "Verdicts")
+    assert sum(r["cannot_tell"] for r in verdicts) > 0.95 * sum(r["trials"] for r in verdicts)
+
+
+def test_one_seed_one_report(data: Path) -> None:
+    first, again, other = (
+        evaluate_sync(data, "val", FakeProvider(True), seed=s, draws=2, quiet=True) for s in (1, 1, 2)
+    )
+    assert first == again and first["tables"] != other["tables"]
+
+
+def test_failures_are_listed_and_change_no_other_clip(data: Path, tmp_path: Path, perfect: dict[str, Any]) -> None:
+    extra = [("talk/bad.mp4", "test", "real", "crash"), ("talk/dark.mp4", "test", "real", "no face")]
+    report = evaluate_sync(make_data(tmp_path / "d", extra), "test", FakeProvider(), seed=3, draws=3, quiet=True)
+    assert [f["file"] for f in report["failed"]] == ["talk/bad.mp4", "talk/dark.mp4"]
+    assert report["failed"][0]["error"] == "decoder gave up" and "no face was found" in report["failed"][1]["error"]
+    assert report["tables"] == perfect["tables"]
+
+
+def test_cache_keeps_tokens_by_content_and_fingerprint(data: Path, tmp_path: Path) -> None:
+    clips, _ = read_clips(data, "test")
+    inner = FakeProvider()
+    cached = CachedProvider(inner, tmp_path / "cache")
+    first = cached.tokens(clips[0].path)
+    again = cached.tokens(clips[0].path)
+    assert inner.made == 1
+    for name in ("audio", "vocal", "valid", "waveform"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    assert again.valid.dtype == bool
+    next((tmp_path / "cache").iterdir()).write_bytes(b"damaged")
+    np.testing.assert_array_equal(cached.tokens(clips[0].path).vocal, first.vocal)
+    assert inner.made == 2
+    inner.fingerprint = "f1"
+    CachedProvider(inner, tmp_path / "cache").tokens(clips[0].path)
+    assert inner.made == 3 and len(list((tmp_path / "cache").iterdir())) == 2
+    with pytest.raises(SyncLipError, match="cannot be read"):
+        cached.tokens(data / "gone.mp4")
+
+
+def test_thresholds_keep_their_promise_and_travel(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "thresholds.json"
+    argv = ["--data", str(data), "--out", str(out), "--draws", "3"]
+    assert main(["thresholds", "--split", "val", *argv], lambda *_: FakeProvider()) == 0
+    report = json.loads(out.read_text())
+    limits = SyncThresholds.from_dict(report["thresholds"])
+    assert limits.confidence != SyncThresholds().confidence
+    rows = report["tables"]["Verdicts on cuts (web clips: own lag taken off)"]
+    assert {r["clips"] for r in rows} == {"trusted", "web"} and report["web_clips_without_a_clear_lag"] == 0
+    for group in ("trusted", "web"):
+        claims = [(r["lag for foreign audio %"], r["foreign"]) for r in rows if r["clips"] == group]
+        assert sum(p * n for p, n in claims) / sum(n for _, n in claims) <= 5.01
+    for r in rows:
+        assert (r["false alarm %"], r["miss %"], r["wrong lag %"], r["cannot tell %"]) == (0, 0, 0, 0), r
+    assert all(r["accuracy %"] == 100 for r in report["tables"]["In-sync score, cuts of 3 s and more"])
+    # the threshold is tight: a little lower and the promise breaks
+    loose = replace(limits, confidence=0.8 * limits.confidence)
+    (tmp_path / "loose.json").write_text(json.dumps(loose.to_dict()))
+    counts = []
+    for path in (out, tmp_path / "loose.json"):
+        assert (
+            main(
+                ["sync", *argv[:2], "--draws", "8", "--thresholds", str(path), "--out", str(tmp_path / "r.json")],
+                blind,
+            )
+            == 0
+        )
+        table = rows_of(json.loads((tmp_path / "r.json").read_text()), "Verdicts")
+        counts.append(sum(r["trials"] - r["cannot_tell"] for r in table))
+    assert counts[1] > counts[0]
+    assert "confidence = " in capsys.readouterr().out
+
+
+def blind(*_: Any) -> FakeProvider:
+    return FakeProvider(blind=True)
+
+
+def test_thresholds_refuse_a_test_split(data: Path) -> None:
+    with pytest.raises(SyncLipError, match="reporting only"):
+        fit_thresholds(data, "test", FakeProvider(), quiet=True)
+
+
+def test_command_line_tells_what_is_wrong(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fake(*_: Any) -> FakeProvider:
+        return FakeProvider()
+
+    assert main(["sync", "--data", str(tmp_path)], fake) == 2
+    assert "clips.csv" in capsys.readouterr().err
+    assert main(["sync", "--data", str(data), "--split", "dev"], fake) == 2
+    assert "it has test, val" in capsys.readouterr().err
+    (tmp_path / "t.json").write_text("[1]")
+    assert main(["sync", "--data", str(data), "--thresholds", str(tmp_path / "t.json")], fake) == 2
+    assert "JSON object" in capsys.readouterr().err
+    (tmp_path / "skip.csv").write_text("file,reason\ntalk/testg.mp4,music only\n")
+    argv = [
+        "sync",
+        "--data",
+        str(data),
+        "--draws",
+        "1",
+        "--exclude",
+        str(tmp_path / "skip.csv"),
+        "--cache",
+        str(tmp_path / "c"),
+    ]
+    assert main([*argv, "--out", str(tmp_path / "r.json")], fake) == 0
+    text = capsys.readouterr().out
+    assert "left out: talk/testg.mp4: music only" in text and "Acc@15 %" in text
+    assert json.loads((tmp_path / "r.json").read_text())["clips"]["web generated"] == 0
+    assert main([*argv, "--out", str(tmp_path / "no" / "r.json")], fake) == 2
+
+
+def test_table_is_aligned() -> None:
+    lines = format_table("T", [{"name": "a", "n": 5}, {"name": "long", "n": None}, {"name": "b", "n": 12.345}]).split(
+        "\n"
+    )
+    assert lines == ["T", "  name      n", "  ----  -----", "  a         5", "  long      -", "  b     12.35"]
+
+
+def test_fake_provider_sign_is_the_contract(data: Path) -> None:
+    """A clip of own lag -2 comes into sync when its audio is moved by +2: the fake speaks the contract's sign."""
+    clips, _ = read_clips(data, "test")
+    tokens = FakeProvider().tokens(next(c for c in clips if c.subset == "web real").path)
+    moved = project(shift_audio(tokens.waveform, 2))
+    assert np.mean(np.sum(moved * tokens.vocal, axis=1)[5:-5]) > 0.9

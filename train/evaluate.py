@@ -1,0 +1,108 @@
+"""Every number that we report, one subcommand a family of tables: `python -m train.evaluate sync --data DIR --split
+test`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from synclip_core.errors import SyncLipError
+from synclip_core.verdict import SyncThresholds
+
+from .evaluation.provider import CachedProvider, PipelineProvider, TokenProvider
+from .evaluation.sync_report import evaluate_sync, sync_text
+from .evaluation.tables import write_json
+from .evaluation.thresholds import fit_thresholds, thresholds_text
+
+MakeProvider = Callable[[Path | None, str], TokenProvider]
+
+
+def read_thresholds(path: Path) -> SyncThresholds:
+    """From a report of `thresholds`, or a bare object of the same names. SyncLipError where it is neither."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SyncLipError(
+            f"--thresholds {path}: expected a JSON report of `train.evaluate thresholds`; {error}"
+        ) from error
+    values = values.get("thresholds", values) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise SyncLipError(f"--thresholds {path}: expected a JSON object of thresholds")
+    return SyncThresholds.from_dict(values)
+
+
+def run_sync(args: argparse.Namespace, provider: TokenProvider) -> tuple[dict[str, Any], str]:
+    limits = read_thresholds(args.thresholds) if args.thresholds else None
+    report = evaluate_sync(
+        args.data, args.split, provider, seed=args.seed, draws=args.draws, exclude=args.exclude, thresholds=limits
+    )
+    return report, sync_text(report)
+
+
+def run_thresholds(args: argparse.Namespace, provider: TokenProvider) -> tuple[dict[str, Any], str]:
+    report = fit_thresholds(
+        args.data,
+        args.split,
+        provider,
+        seed=args.seed,
+        draws=args.draws,
+        false_claims=args.false_claims,
+        exclude=args.exclude,
+    )
+    return report, thresholds_text(report)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", type=Path, required=True, help="folder with clips.csv and the clips")
+    common.add_argument("--checkpoint", type=Path, help="weights to judge; the bundled ones if not given")
+    common.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    common.add_argument("--out", type=Path, help="write the report here as JSON")
+    common.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
+    common.add_argument("--draws", type=_positive, default=4, help="random shifts a clip and length (default: 4)")
+    common.add_argument("--cache", type=Path, help="folder that keeps tokens between runs")
+    common.add_argument("--exclude", type=Path, help="CSV with columns file, reason: clips to leave out")
+    sync = commands.add_parser("sync", parents=[common], help="lag, retrieval, detection and verdicts on a split")
+    sync.add_argument("--split", default="test", help="of clips.csv (default: test)")
+    sync.add_argument("--thresholds", type=Path, help="JSON of `thresholds`; the checkpoint's own if not given")
+    sync.set_defaults(run=run_sync)
+    fit = commands.add_parser("thresholds", parents=[common], help="set the verdict's thresholds on a validation split")
+    fit.add_argument("--split", default="val", help="of clips.csv (default: val)")
+    fit.add_argument(
+        "--false-claims", type=float, default=0.05, help="share of foreign audio given a lag (default: 0.05)"
+    )
+    fit.set_defaults(run=run_thresholds)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, make_provider: MakeProvider = PipelineProvider) -> int:
+    """Exit status: 0, or 2 for what the user can mend, or 1 when no clip could be used."""
+    args = build_parser().parse_args(argv)
+    try:
+        provider = make_provider(args.checkpoint, args.device)
+        if args.cache:
+            provider = CachedProvider(provider, args.cache)
+        report, text = args.run(args, provider)
+        print(text)
+        if args.out:
+            write_json(args.out, report)
+    except SyncLipError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0 if any(report["clips"].values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What `python -m train.evaluate` does, a table a function."""

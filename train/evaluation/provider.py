@@ -1,0 +1,139 @@
+"""Where the tokens of an evaluation come from: the small protocol, the pipeline behind it, and a cache on disk."""
+
+import hashlib
+import importlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from synclip_core.errors import SyncLipError
+from synclip_core.verdict import SyncThresholds
+
+TICK = 640  # samples a tick at 16 kHz
+
+
+@dataclass(frozen=True)
+class ClipTokens:
+    """audio, vocal: float32 [T, D], L2-normalised; valid: bool [T], ticks with a face; waveform: float32 [T * 640], 16
+    kHz.
+    """
+
+    audio: np.ndarray
+    vocal: np.ndarray
+    valid: np.ndarray
+    waveform: np.ndarray
+
+
+class TokenProvider(Protocol):
+    """name: of the embedding, for tables; fingerprint: changes whenever tokens may; thresholds: the model's own."""
+
+    name: str
+    fingerprint: str
+    thresholds: SyncThresholds
+
+    def tokens(self, path: Path) -> ClipTokens:
+        """All of one file. SyncLipError where the file cannot be used."""
+        ...
+
+    def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: float32 [n * 640]. Returns float32 [n, D], as `tokens` does for that sound."""
+        ...
+
+
+def fit_waveform(waveform: np.ndarray, ticks: int) -> np.ndarray:
+    """Exactly `ticks` * 640 samples: trimmed, or padded with silence."""
+    wanted = ticks * TICK
+    return np.pad(waveform[:wanted], (0, max(0, wanted - len(waveform)))).astype(np.float32)
+
+
+class PipelineProvider:
+    """The same pipeline that the CLI and the nodes use, so that what is measured is what users get."""
+
+    def __init__(self, checkpoint: Path | None = None, device: str = "cpu") -> None:
+        load_model = importlib.import_module("synclip_core.checkpoint").load_model
+        pipeline = importlib.import_module("synclip_core.pipeline").SyncPipeline
+        self.pipeline: Any = pipeline(model=load_model(checkpoint), device=device)
+        self.name = checkpoint.stem if checkpoint else "bundled"
+        self.thresholds: SyncThresholds = getattr(self.pipeline, "thresholds", None) or SyncThresholds()
+        self.fingerprint = _fingerprint(self.pipeline.model)
+
+    def tokens(self, path: Path) -> ClipTokens:
+        found = self.pipeline.tokens(str(path))
+        audio, vocal = _numpy(found.audio), _numpy(found.vocal)
+        waveform = getattr(found, "waveform", None)
+        if waveform is None:
+            waveform = importlib.import_module("synclip_core.media.audio").read_audio(str(path))
+        return ClipTokens(audio, vocal, _numpy(found.valid).astype(bool), fit_waveform(_numpy(waveform), len(vocal)))
+
+    def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
+        return _numpy(self.pipeline.audio_tokens(waveform))
+
+
+def _numpy(value: Any) -> np.ndarray:
+    return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+
+
+def _fingerprint(model: Any) -> str:
+    """Of the weights and of the code between file and token: either changes what is cached."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(_numpy(tensor.float()).tobytes())
+    package = Path(importlib.import_module("synclip_core").__file__ or "").parent
+    for source in sorted([*package.glob("media/*.py"), *package.glob("models/*.py"), package / "pipeline.py"]):
+        if source.is_file():
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+class CachedProvider:
+    """Keeps each file's tokens in `folder` as safetensors, named by the file's content and the fingerprint."""
+
+    def __init__(self, provider: TokenProvider, folder: Path) -> None:
+        self.provider, self.folder = provider, folder
+        self.name, self.fingerprint, self.thresholds = provider.name, provider.fingerprint, provider.thresholds
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SyncLipError(f"--cache {folder}: expected a folder that can be written; {error.strerror}") from error
+
+    def tokens(self, path: Path) -> ClipTokens:
+        from safetensors.numpy import load_file, save_file
+
+        place = self.folder / f"{self._key(path)}.safetensors"
+        if place.is_file():
+            try:
+                kept = load_file(place)
+                return ClipTokens(kept["audio"], kept["vocal"], kept["valid"].astype(bool), kept["waveform"])
+            except Exception:  # half-written by a crash of an earlier version, or damaged: make it anew
+                place.unlink(missing_ok=True)
+        made = self.provider.tokens(path)
+        arrays = {
+            "audio": made.audio,
+            "vocal": made.vocal,
+            "valid": made.valid.astype(np.uint8),
+            "waveform": made.waveform,
+        }
+        partial = place.with_suffix(f".{os.getpid()}.part")
+        try:
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+            os.replace(partial, place)
+        finally:
+            partial.unlink(missing_ok=True)
+        return made
+
+    def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
+        return self.provider.audio_tokens(waveform)
+
+    def _key(self, path: Path) -> str:
+        digest = hashlib.blake2b(self.fingerprint.encode(), digest_size=16)
+        try:
+            with open(path, "rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise SyncLipError(f"{path}: cannot be read; {error.strerror}") from error
+        return digest.hexdigest()
