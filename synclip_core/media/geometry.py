@@ -34,6 +34,26 @@ RIGID_TEMPLATE = np.array(
 )
 
 
+# fmt: off
+# Points whose motion is the motion of speech: 40 on the lips, 20 on chin, jaw and beside the mouth; the training target of
+# the geometry head. GEOMETRY_MIRROR[i] is the place in this list of the point that a mirrored image has at place i.
+GEOMETRY_POINTS = np.array(
+    [
+        61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 308, 324, 318, 402, 317, 14, 87, 178, 88,
+        95, 185, 40, 39, 37, 0, 267, 269, 270, 409, 415, 310, 311, 312, 13, 82, 81, 42, 183, 78,
+        152, 148, 176, 149, 150, 136, 172, 377, 400, 378, 379, 365, 397, 200, 199, 18, 313, 83, 57, 287,
+    ]
+)
+GEOMETRY_MIRROR = np.array(
+    [
+        10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 39, 20, 19, 18, 17, 16, 15, 14, 13,
+        12, 29, 28, 27, 26, 25, 24, 23, 22, 21, 38, 37, 36, 35, 34, 33, 32, 31, 30, 11,
+        40, 47, 48, 49, 50, 51, 52, 41, 42, 43, 44, 45, 46, 53, 54, 55, 57, 56, 59, 58,
+    ]
+)
+# fmt: on
+
+
 def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Least-squares similarity transforms (Umeyama 1991 without reflection), one a frame.
 

@@ -1,0 +1,91 @@
+"""Checkpoints: one safetensors file with the config, the thresholds and the provenance in its metadata. Nothing pickled."""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from .errors import SyncLipError
+from .models.config import SyncLipMAEConfig, from_dict, to_dict
+from .models.synclipmae import SyncLipMAE
+
+FORMAT = "synclipmae-1"
+BUNDLED = Path(__file__).parent / "weights" / "synclip_tiny.safetensors"
+
+
+@dataclass
+class Checkpoint:
+    """A loaded model and what its file says about it."""
+
+    model: SyncLipMAE
+    metadata: dict[str, Any]
+    sha256: str
+
+
+def save_checkpoint(path: str | Path, model: SyncLipMAE, metadata: dict[str, Any], dtype: torch.dtype | None = None) -> None:
+    """Write the model's weights and config; `metadata` is plain JSON data (thresholds, training record, licence).
+
+    dtype: floating-point weights are stored in it (torch.float16 halves the file). The file appears only when it is whole.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if dtype is not None:
+        state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
+    header = {"format": FORMAT, "config": json.dumps(to_dict(model.config)), "metadata": json.dumps(metadata)}
+    save_safetensors(path, state, header)
+
+
+def save_safetensors(path: str | Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
+    """Atomic write: a full disk or a kill leaves the old file or none, never half of one."""
+    target = Path(path)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        save_file(tensors, temporary, header)
+        temporary.replace(target)
+    except (OSError, SafetensorError) as error:
+        raise SyncLipError(f"{target}: cannot write ({error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and header of a safetensors file. Raises SyncLipError with how to convert when it is anything else."""
+    target = Path(path)
+    if not target.is_file():
+        raise SyncLipError(f"{target}: no such file; expected a SyncLipMAE checkpoint (.safetensors)")
+    try:
+        with safe_open(str(target), "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise SyncLipError(
+            f"{target}: not a safetensors file ({error}). Pickled checkpoints (.pt, .pth, .bin, .ckpt) can run code and are "
+            "refused: load it where you trust it and write it again with safetensors.torch.save_file"
+        ) from error
+
+
+def load_checkpoint(path: str | Path | None = None, *, ops: Any = nn) -> Checkpoint:
+    """Load a SyncLipMAE checkpoint; None: the bundled one. The model comes in eval mode, float32, on the CPU.
+
+    Raises SyncLipError when the file is missing, is no safetensors file, or holds another model.
+    """
+    target = BUNDLED if path is None else Path(path)
+    tensors, header = read_safetensors(target)
+    if header.get("format") != FORMAT or "config" not in header:
+        raise SyncLipError(f"{target}: not a SyncLipMAE checkpoint (metadata 'format' is {header.get('format')!r})")
+    config = from_dict(SyncLipMAEConfig, json.loads(header["config"]), f"{target}: config")
+    model = SyncLipMAE(config, ops=ops)
+    try:
+        model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+    except RuntimeError as error:
+        raise SyncLipError(f"{target}: weights do not fit the config in the same file: {error}") from error
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    return Checkpoint(model.eval(), json.loads(header.get("metadata", "{}")), digest)

@@ -1,0 +1,15 @@
+"""Pixel-space reconstruction (papers/synclipmae.txt, section 3.3; the masked mean of models_mae.py)."""
+
+import torch
+from torch import Tensor
+
+
+def reconstruction_loss(predicted: Tensor, target: Tensor, keep: Tensor) -> Tensor:
+    """Mean squared error over the patches that bypass 1 did not see.
+
+    predicted, target: [N, P, patch^2 * 3]; keep: [N, V] indices of the visible patches. MAE's ablation found that the loss on
+    visible patches costs accuracy (He et al. 2022, section 3), and the text of the paper does not say otherwise.
+    """
+    error = ((predicted - target) ** 2).mean(-1)
+    hidden = torch.ones_like(error).scatter(1, keep, 0.0)
+    return (error * hidden).sum() / hidden.sum().clamp_min(1)

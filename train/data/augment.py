@@ -1,0 +1,101 @@
+"""What a batch suffers before the model sees it. One draw a clip: an augmented clip is still one person in one light."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from synclip_core.media.geometry import GEOMETRY_MIRROR
+
+
+def geometric(
+    crops: Tensor, geometry: Tensor, margin: float, size: int, strength: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Cut the canonical square, moved, turned, scaled, stretched and mirrored by one draw a clip and a little a frame.
+
+    crops: [B, T, S, S, 3] uint8 with `margin` around the canonical square; geometry: [B, T, P, 2] canonical.
+    Returns frames [B, T, 3, size, size] 0..1 and the geometry in the new square.
+    """
+    batch, frames = crops.shape[:2]
+
+    def normal(*shape: int, scale: float) -> Tensor:
+        return torch.randn(*shape, generator=generator) * (scale * strength)
+
+    scale = torch.exp(normal(batch, 1, scale=0.07) + normal(batch, frames, scale=0.008))
+    stretch = torch.exp(normal(batch, 1, scale=0.05)).expand(-1, frames)
+    angle = normal(batch, 1, scale=0.07) + normal(batch, frames, scale=0.01)
+    shift = normal(batch, 1, 2, scale=0.025) + normal(batch, frames, 2, scale=0.004)
+    flip = torch.rand(batch, 1, generator=generator) < (0.5 if strength > 0 else 0.0)
+    sign = torch.where(flip, -1.0, 1.0).expand(-1, frames)
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    # output point (centred) -> canonical point (centred): linear @ p + shift
+    linear = torch.stack(
+        [torch.stack([cos * stretch * sign, -sin / stretch], -1), torch.stack([sin * stretch * sign, cos / stretch], -1)], -2
+    )
+    theta = torch.cat([linear, 2 * shift[..., None]], -1) / (1 + 2 * margin)
+    grid = F.affine_grid(theta.flatten(0, 1), [batch * frames, 3, size, size], align_corners=False)
+    images = crops.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
+    out = F.grid_sample(images, grid.to(images), padding_mode="border", align_corners=False)
+    # the geometry moves by the inverse
+    moved = torch.einsum("btij,btpj->btpi", torch.linalg.inv(linear), geometry - 0.5 - shift[:, :, None]) + 0.5
+    mirror = torch.from_numpy(GEOMETRY_MIRROR)
+    moved = torch.where(flip[:, :, None, None], moved[:, :, mirror], moved)
+    return out.unflatten(0, (batch, frames)), moved
+
+
+def photometric(frames: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Colour, brightness, contrast, saturation, gamma, blur and noise of bypass 2 (papers/synclipmae.txt, section 3.2).
+
+    frames: [B, T, 3, H, W], 0..1. Returns the same shape.
+    """
+    if strength <= 0:
+        return frames
+    batch = frames.shape[0]
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        draw = torch.rand(batch, *shape, 1, 1, generator=generator)
+        return (low + (high - low) * draw).to(frames)
+
+    x = frames
+    # saturation 0..1.5, one clip in five grey
+    grey = (x * x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(2, keepdim=True)
+    saturation = uniform(1 - 0.6 * strength, 1 + 0.5 * strength, 1, 1)
+    saturation = torch.where(uniform(0, 1, 1, 1) < 0.2 * strength, torch.zeros_like(saturation), saturation)
+    x = torch.lerp(grey, x, saturation)
+    # channel gains (white balance), brightness, contrast, gamma
+    gain = uniform(1 - 0.2 * strength, 1 + 0.2 * strength, 1, 3) * uniform(1 - 0.3 * strength, 1 + 0.3 * strength, 1, 1)
+    middle = x.mean((1, 2, 3, 4), keepdim=True)
+    x = (x - middle) * uniform(1 - 0.4 * strength, 1 + 0.4 * strength, 1, 1) + middle
+    x = (x * gain).clamp(1e-4, 1).pow(uniform(1 - 0.35 * strength, 1 + 0.45 * strength, 1, 1))
+    # a third of the clips loses resolution, as web video does; a third is noisy
+    size = x.shape[-1]
+    soft = torch.rand(batch, generator=generator) < strength / 3
+    for index in soft.nonzero().flatten().tolist():
+        low = int(size * (0.35 + 0.45 * torch.rand(1, generator=generator).item()))
+        small = F.interpolate(x[index], size=(low, low), mode="bilinear", antialias=True)
+        x = torch.cat([x[:index], F.interpolate(small, size=(size, size), mode="bilinear")[None], x[index + 1 :]])
+    level = uniform(0, 0.05 * strength, 1, 1) * (uniform(0, 1, 1, 1) < 1 / 3)
+    noise = torch.randn(x.shape[:1] + (1,) + x.shape[2:], generator=generator).to(x)
+    return (x + level * noise).clamp(0, 1)
+
+
+def mel(log_mel: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Other voices and other rooms: the frequency axis warped, noise added. log_mel: [B, bands, M], natural log of power."""
+    if strength <= 0:
+        return log_mel
+    batch, bands, _ = log_mel.shape
+    axis = torch.linspace(-1, 1, bands)
+    factor = torch.exp(torch.randn(batch, 1, generator=generator) * 0.07 * strength)
+    offset = torch.randn(batch, 1, generator=generator) * 0.03 * strength
+    place = ((axis[None] * factor + offset + 1) / 2 * (bands - 1)).clamp(0, bands - 1)
+    low = place.floor().long().clamp(max=bands - 2)
+    share = (place - low)[..., None].to(log_mel)
+    low = low[..., None].expand_as(log_mel)
+    warped = torch.lerp(log_mel.gather(1, low), log_mel.gather(1, low + 1), share)
+    # noise of a random level and a random slope over frequency, on half of the clips
+    noisy = torch.rand(batch, 1, 1, generator=generator) < 0.5
+    level = warped.amax((1, 2), keepdim=True) - 3 - 7 * torch.rand(batch, 1, 1, generator=generator)
+    slope = torch.randn(batch, 1, 1, generator=generator) * axis[None, :, None]
+    grain = torch.randn(warped.shape, generator=generator) * (0.5 * math.sqrt(strength))
+    return torch.where(noisy, torch.logaddexp(warped, level + slope + grain), warped)

@@ -1,0 +1,124 @@
+"""Shards: plain tar files in the WebDataset naming (KEY.part), one sample a face track of a few seconds.
+
+KEY.video.mp4 (H.264 face crops, 25 fps), KEY.audio.flac (16 kHz mono), KEY.track.safetensors (geometry, valid),
+KEY.json (subject, source, licence, split, ...). Nothing is pickled; a compact hour is about 60 MB.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+from synclip_core.errors import SyncLipError
+
+from .clip import Clip
+
+FPS, RATE = 25, 16000
+
+
+def encode_sample(clip: Clip) -> dict[str, bytes]:
+    """A clip as the parts of a shard sample."""
+    track = {
+        "geometry": np.ascontiguousarray(clip.geometry, np.float16),
+        "valid": np.ascontiguousarray(clip.valid, np.uint8),
+    }
+    meta = {**clip.meta, "margin": clip.margin, "frames": len(clip)}
+    return {
+        "video.mp4": _encode_video(clip.crops),
+        "audio.flac": _encode_audio(clip.audio),
+        "track.safetensors": save_safetensors(track),
+        "json": json.dumps(meta, sort_keys=True).encode(),
+    }
+
+
+def decode_sample(key: str, parts: dict[str, bytes]) -> Clip:
+    """The inverse of `encode_sample` (crops after H.264). Raises SyncLipError when a part is missing or unreadable."""
+    try:
+        meta = json.loads(parts["json"])
+        track = load_safetensors(parts["track.safetensors"])
+        crops = _decode_video(parts["video.mp4"])
+        audio = _decode_audio(parts["audio.flac"])
+    except (KeyError, ValueError, av.FFmpegError, OSError) as error:
+        raise SyncLipError(f"shard sample {key}: {type(error).__name__}: {error}") from error
+    count = min(len(crops), len(track["valid"]))
+    wave = np.zeros(count * RATE // FPS, np.float32)
+    wave[: len(audio)] = audio[: len(wave)]
+    margin = float(meta.pop("margin"))
+    geometry = track["geometry"][:count].astype(np.float32)
+    return Clip(key, crops[:count], geometry, track["valid"][:count].astype(bool), wave, margin, meta)
+
+
+def write_shard(path: Path, samples: dict[str, dict[str, bytes]]) -> None:
+    """Write samples to a tar; the file appears only when it is whole."""
+    temporary = path.with_suffix(".tmp")
+    with tarfile.open(temporary, "w") as tar:
+        for key, parts in samples.items():
+            for part, data in parts.items():
+                info = tarfile.TarInfo(f"{key}.{part}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    temporary.replace(path)
+
+
+def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Samples of a tar in order. Raises SyncLipError when the tar is damaged."""
+    key, parts = "", {}
+    try:
+        with tarfile.open(path) as tar:
+            for info in tar:
+                if not info.isfile():
+                    continue
+                name, _, part = info.name.partition(".")
+                if name != key and parts:
+                    yield key, parts
+                    parts = {}
+                key = name
+                member = tar.extractfile(info)
+                parts[part] = member.read() if member else b""
+    except (tarfile.TarError, OSError) as error:
+        raise SyncLipError(f"{path}: damaged shard ({error}); delete it and run train.prepare again") from error
+    if parts:
+        yield key, parts
+
+
+def _encode_video(crops: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "16", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = crops.shape[2], crops.shape[1], "yuv420p"
+        for index, crop in enumerate(crops):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(crop), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def _decode_video(data: bytes) -> np.ndarray:
+    with av.open(io.BytesIO(data)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def _encode_audio(audio: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    samples = (np.clip(audio, -1, 1) * 32767).round().astype(np.int16)
+    with av.open(buffer, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=RATE, layout="mono", format="s16")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts = RATE, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def _decode_audio(data: bytes) -> np.ndarray:
+    with av.open(io.BytesIO(data)) as container:
+        blocks = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+    return np.concatenate(blocks).astype(np.float32) / 32767

@@ -1,0 +1,141 @@
+"""The full pretraining objective on one batch (papers/synclipmae.txt, section 3.3)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synclip_core.models.decoder import patchify
+from synclip_core.models.masking import face_preserving_keep, uniform_keep
+from synclip_core.models.mel import MelFrontEnd
+from synclip_core.models.synclipmae import SyncLipMAE, normalise
+from synclip_core.models.visual_encoder import IDENTITY, VOCAL
+from synclip_core.objectives.contrastive import contrastive_loss, positive_set
+from synclip_core.objectives.decorrelation import decorrelation_loss
+from synclip_core.objectives.reconstruction import reconstruction_loss
+from train.config import AugmentConfig, DataConfig, LossConfig
+from train.data import augment
+from train.data.sampling import Batch
+
+GEOMETRY_SCALE = 25.0  # canonical units -> order of one: lips open by about 0.04
+
+
+@dataclass
+class Losses:
+    """`total` is what is minimised; `parts` are the unweighted terms, for the log."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+def pretraining_losses(
+    model: SyncLipMAE,
+    batch: Batch,
+    data: DataConfig,
+    augmentation: AugmentConfig,
+    loss: LossConfig,
+    generator: torch.Generator,
+) -> Losses:
+    """One forward pass: two bypasses, two decodings, all terms of the objective."""
+    config = model.config.visual
+    device = model.logit_scale.device
+    clips, frames = batch.valid.shape
+    # 1. one canonical square for both bypasses, photometric jitter for bypass 2 only
+    size = config.image_size[0]
+    images, geometry = augment.geometric(
+        batch.crops.to(device), batch.geometry, batch.margin, size, augmentation.geometric, generator
+    )
+    jittered = augment.photometric(images, augmentation.photometric, generator)
+    # 2. bypass 2 on all frames: vocal and ambient prompts
+    keep = face_preserving_keep(clips * frames, model.importance.cpu(), config.face_mask_ratio, generator).to(device)
+    prompts = model.visual(jittered.flatten(0, 1), keep)[1].unflatten(0, (clips, frames))
+    valid = batch.valid.to(device)
+    centered = model.vocal_head.centered(prompts[..., VOCAL, :], valid)
+    vocal = model.vocal_head(centered)
+    ambient = model.ambient_tokens(prompts)
+    # 3. audio tokens
+    audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, generator)
+    # 4. bypass 1 and both decodings on a few frames of each clip
+    chosen = torch.stack([torch.randperm(frames, generator=generator)[: data.reconstruct] for _ in range(clips)]).to(device)
+    rows = torch.arange(clips, device=device)[:, None]
+    target = images[rows, chosen].flatten(0, 1)
+    seen = uniform_keep(len(target), model.visual.patches, config.mask_ratio, generator).to(device)
+    patches, first = model.visual(target, seen)
+    identity = model.identity_proj(first[:, IDENTITY])
+    spoken = audio[rows, chosen].flatten(0, 1)
+    moved = vocal[rows, chosen].flatten(0, 1)
+    other = ambient[rows, chosen].flatten(0, 1)
+    given = identity
+    if torch.rand((), generator=generator) < loss.shuffle_identity:
+        given = shuffle_identity(identity, clips, generator)
+    pixels = patchify(target, config.patch_size)
+    by_video = reconstruction_loss(model.decoder(patches, seen, given, other, moved), pixels, seen)
+    by_audio = reconstruction_loss(model.decoder(patches, seen, given, other, spoken), pixels, seen)
+    # 5. alignment, decorrelation, geometry
+    parts = {
+        "video_mse": by_video,
+        "audio_mse": by_audio,
+        "contrastive": alignment(model, audio, vocal, sound, valid & batch.trusted.to(device)[:, None], loss),
+        "decorrelation": decorrelation_loss(identity, moved, other),
+    }
+    total = loss.reconstruction * (by_video + by_audio) + loss.contrastive * parts["contrastive"]
+    total = total + loss.decorrelation * parts["decorrelation"]
+    if model.config.geometry_points and loss.geometry:
+        parts["geometry"] = geometry_loss(model, centered, geometry.to(device), valid)
+        total = total + loss.geometry * parts["geometry"]
+    return Losses(total, parts)
+
+
+def audio_tokens(
+    model: SyncLipMAE, waveform: Tensor, strength: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Audio tokens [B, T, dim] and the features [B, T, F] whose self-similarity widens the positive set."""
+    if isinstance(model.front_end, MelFrontEnd):
+        log_mel = augment.mel(model.front_end.log_mel(waveform), strength, generator)
+        layers = model.front_end.layers(model.front_end.normalise(log_mel))
+    else:
+        layers = model.front_end(waveform)
+    sound = torch.cat(layers, -1) if len(layers) <= 4 else layers[-1]
+    return model.adapter(layers), sound.detach()
+
+
+def shuffle_identity(identity: Tensor, clips: int, generator: torch.Generator) -> Tensor:
+    """Permute identity tokens among the frames of each clip: same subject, other motion. identity: [clips * R, dim]."""
+    grouped = identity.unflatten(0, (clips, -1))
+    order = torch.stack([torch.randperm(grouped.shape[1], generator=generator) for _ in range(clips)]).to(identity.device)
+    return grouped.gather(1, order[..., None].expand_as(grouped)).flatten(0, 1)
+
+
+def alignment(
+    model: SyncLipMAE, audio: Tensor, vocal: Tensor, sound: Tensor, valid: Tensor, loss: LossConfig
+) -> Tensor:
+    """InfoNCE over all frames of the batch, and with weight `same_clip` among the frames of each clip alone."""
+    clips, frames = valid.shape
+    index = valid.flatten().nonzero().flatten()
+    if len(index) < 2:
+        return audio.sum() * 0
+    clip = torch.arange(clips, device=valid.device).repeat_interleave(frames)[index]
+    frame = torch.arange(frames, device=valid.device).repeat(clips)[index]
+    a = normalise(audio).flatten(0, 1)[index]
+    v = normalise(vocal).flatten(0, 1)[index]
+    scale = model.logit_scale.exp().clamp(max=loss.max_scale)
+    logits = scale * a @ v.T
+    positive = positive_set(clip, frame, sound.flatten(0, 1)[index], loss.neighbours, loss.self_similarity)
+    ignore = positive_set(clip, frame, a, loss.ignore_neighbours, 2.0)
+    everyone = contrastive_loss(logits, positive, ignore)
+    if not loss.same_clip:
+        return everyone
+    alone = contrastive_loss(logits, positive & (clip[:, None] == clip), ignore | (clip[:, None] != clip))
+    return (1 - loss.same_clip) * everyone + loss.same_clip * alone
+
+
+def geometry_loss(model: SyncLipMAE, centered: Tensor, geometry: Tensor, valid: Tensor) -> Tensor:
+    """How far the vocal prompt is from telling the lips' shape, each clip's mean shape taken out (identity removed).
+
+    centered: [B, T, width]; geometry: [B, T, P, 2]; smooth L1 in units of 1 / GEOMETRY_SCALE.
+    """
+    weight = valid[..., None].to(geometry)
+    flat = geometry.flatten(2) * GEOMETRY_SCALE
+    mean = (flat * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
+    error = torch.nn.functional.smooth_l1_loss(model.geometry_head(centered), flat - mean, reduction="none")
+    return (error * weight).sum() / (weight.sum() * flat.shape[-1]).clamp_min(1)

@@ -1,0 +1,178 @@
+"""`python -m train.pretrain --config train/configs/tiny.yaml --out runs/tiny`: the paper's full objective, resumable.
+
+Started again on the same folder it goes on from the last checkpoint. Each step draws its batch and its noise from
+(seed, step), so a resumed run is the unbroken one.
+"""
+
+import argparse
+import copy
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from synclip_core.checkpoint import read_safetensors, save_checkpoint, save_safetensors
+from synclip_core.errors import SyncLipError
+from synclip_core.models.config import to_dict
+from synclip_core.models.synclipmae import SyncLipMAE
+from train.config import OptimConfig, PretrainConfig, load_config
+from train.data.sampling import ClipStore, Prefetcher, Sampler
+from train.objective import pretraining_losses
+from train.validation import validate
+
+
+class Run:
+    """Model, averaged weights and optimiser of one run, and how they are kept on disk."""
+
+    def __init__(self, config: PretrainConfig, out: Path, device: str) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.out = config, out
+        self.model = SyncLipMAE(config.model).to(device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        decay = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
+        rest = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
+        groups = [{"params": decay, "weight_decay": config.optim.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.optim.lr, betas=(0.9, 0.95))
+        self.step = 0
+
+    @property
+    def state_path(self) -> Path:
+        return self.out / "last.safetensors"
+
+    def save(self) -> None:
+        """Everything that a resume needs, as tensors: weights, averages, optimiser moments."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+        header = {"step": str(self.step), "config": json.dumps(to_dict(self.config))}
+        save_safetensors(self.state_path, tensors, header)
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint in the folder, if there is one. Raises SyncLipError when the model differs."""
+        if not self.state_path.exists():
+            return
+        tensors, header = read_safetensors(self.state_path)
+        stored = json.loads(header["config"])["model"]
+        if stored != json.loads(json.dumps(to_dict(self.config.model))):
+            raise SyncLipError(f"{self.state_path}: was written by another model config; choose another --out folder")
+
+        def part(prefix: str) -> dict[str, torch.Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.average.load_state_dict(part("average."))
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in part("optimizer.").items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        whole = self.optimizer.state_dict()
+        whole["state"] = state
+        self.optimizer.load_state_dict(whole)
+        self.step = int(header["step"])
+
+    def export(self, path: Path, record: dict) -> None:
+        """The averaged weights as an inference checkpoint."""
+        save_checkpoint(path, self.average, {"training": record})
+
+
+def learning_rate(step: int, optim: OptimConfig) -> float:
+    """Linear warm-up, then a cosine to `final_lr`."""
+    if step < optim.warmup:
+        return optim.lr * (step + 1) / optim.warmup
+    progress = min(1.0, (step - optim.warmup) / max(1, optim.steps - optim.warmup))
+    return optim.lr * (optim.final_lr + (1 - optim.final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def train_step(run: Run, batch, device: str) -> dict[str, float]:
+    """One optimiser step; a step whose gradient is not finite is skipped and says so in the log."""
+    config = run.config
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.step)
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(run.step, config.optim)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.optim.bf16):
+        losses = pretraining_losses(run.model, batch, config.data, config.augment, config.loss, generator)
+    run.optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.optim.clip)
+    skipped = not bool(torch.isfinite(norm))
+    if not skipped:
+        run.optimizer.step()
+        # early on the average follows quickly, or it would carry the random start for ever
+        decay = min(config.optim.ema, (1 + run.step) / (10 + run.step))
+        with torch.no_grad():
+            for mean, now in zip(run.average.parameters(), run.model.parameters(), strict=True):
+                mean.lerp_(now, 1 - decay)
+    run.step += 1
+    values = {name: float(value.detach()) for name, value in losses.parts.items()}
+    return {"total": float(losses.total.detach()), **values, "grad_norm": float(norm), "skipped": float(skipped)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m train.pretrain", description=__doc__)
+    parser.add_argument("--config", required=True, help="YAML, for example train/configs/tiny.yaml")
+    parser.add_argument("--out", default="runs/pretrain", help="folder of checkpoints and log.jsonl")
+    parser.add_argument("--data", help="shards; overrides data.shards of the config")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--stop-at", type=int, help="end this call at that step; the schedule stays that of the config")
+    options = parser.parse_args(arguments)
+    try:
+        pretrain(load_config(options.config), Path(options.out), options.data, options.device, options.stop_at)
+    except SyncLipError as error:
+        print(f"pretrain: {error}", file=sys.stderr)
+        return 4
+    except KeyboardInterrupt:
+        print("pretrain: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def pretrain(config: PretrainConfig, out: Path, shards: str | None, device: str, stop_at: int | None = None) -> None:
+    """Train until `optim.steps`, validating and keeping checkpoints in `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    folder, data = shards or config.data.shards, config.data
+    store = ClipStore(folder, "train", data.cache_gb, data.holdout)
+    checks = {"val": ClipStore(folder, "val", 1.0)}
+    if data.holdout:
+        checks["holdout"] = ClipStore(folder, "train", 1.0, data.holdout, held_out=True)
+    run = Run(config, out, device)
+    run.resume()
+    end = min(config.optim.steps, stop_at or config.optim.steps)
+    batches = Prefetcher(Sampler(store, data, config.seed), run.step, end)
+    bar = tqdm(total=config.optim.steps, initial=run.step, desc="pretrain", unit="step")
+    started, first = time.monotonic(), run.step
+    try:
+        with open(out / "log.jsonl", "a", encoding="utf-8") as log:
+
+            def write(row: dict) -> None:
+                log.write(json.dumps({"step": run.step, **row}) + "\n")
+                log.flush()
+
+            while run.step < end:
+                values = train_step(run, batches.next(), device)
+                bar.update()
+                bar.set_postfix(contrastive=f"{values['contrastive']:.3f}", mse=f"{values['video_mse']:.4f}")
+                if run.step % 10 == 0:
+                    pace = (time.monotonic() - started) / (run.step - first)
+                    write({k: round(v, 5) for k, v in values.items()} | {"seconds_per_step": round(pace, 3)})
+                if run.step % config.validate_every == 0 or run.step == end:
+                    report = validate(run.average, checks)
+                    write({"validation": report})
+                    tqdm.write(f"step {run.step}: {json.dumps(report)}")
+                if run.step % config.checkpoint_every == 0 or run.step == end:
+                    run.save()
+    finally:
+        batches.close()
+        bar.close()
+    record = {"steps": run.step, "seed": config.seed, "config": to_dict(config)}
+    run.export(out / "model.safetensors", record)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Sync tables on the validation shards while training: quick, on whole samples, with the weights that would be shipped."""
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from synclip_core.metrics.distance import best_lag, distance_curve
+from synclip_core.metrics.r_precision import mixed
+from synclip_core.metrics.window_lag import WindowLag, window_lag
+from synclip_core.models.synclipmae import SyncLipMAE, normalise
+from train.data.clip import Clip
+from train.data.sampling import ClipStore
+
+
+@torch.inference_mode()
+def clip_tokens(model: SyncLipMAE, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised audio and vocal tokens [T, dim] of a training sample, cut as inference cuts it."""
+    device = model.logit_scale.device
+    size = model.config.visual.image_size[0]
+    frames = torch.from_numpy(clip.crops).permute(0, 3, 1, 2)
+    # the crop carries a margin: resample the canonical square out of the middle
+    theta = torch.eye(2, 3)[None] / (1 + 2 * clip.margin)
+    grid = torch.nn.functional.affine_grid(theta, [1, 3, size, size], align_corners=False)
+    prompts = []
+    for start in range(0, len(frames), 64):
+        block = frames[start : start + 64].float() / 255
+        cut = torch.nn.functional.grid_sample(block, grid.expand(len(block), -1, -1, -1), align_corners=False)
+        prompts.append(model.prompts(cut.to(device)))
+    valid = torch.from_numpy(clip.valid)[None].to(device)
+    vocal = normalise(model.vocal_tokens(torch.cat(prompts)[None], valid))[0]
+    audio = normalise(model.audio_tokens(torch.from_numpy(clip.audio)[None].to(device)))[0]
+    return audio.float().cpu().numpy(), vocal.float().cpu().numpy()
+
+
+def validate(model: SyncLipMAE, stores: dict[str, ClipStore], limit: int = 40, seed: int = 0) -> dict[str, Any]:
+    """Acc@K and R@1 by group. Groups of unchecked sync are judged against each clip's own offset from `train.prepare`."""
+    was_training = model.training
+    model.eval()
+    groups: dict[str, list[tuple[np.ndarray, np.ndarray, Clip]]] = defaultdict(list)
+    for name, store in stores.items():
+        keys = sorted(k for k, m in store.meta.items() if m["frames"] >= 50)
+        for key in np.random.default_rng(seed).permutation(keys)[:limit]:
+            clip = store[str(key)]
+            group = "trusted" if clip.meta["sync"] == "trusted" else "unchecked"
+            groups[f"{name}/{group}"].append((*clip_tokens(model, clip), clip))
+    model.train(was_training)
+    report = {}
+    for name, items in groups.items():
+        totals = {k: WindowLag() for k in (1, 5, 15)}
+        near = []
+        for audio, vocal, clip in items:
+            truth = int(clip.meta.get("offset", 0))
+            for window, result in window_lag(audio, vocal, truth, valid=clip.valid).items():
+                totals[window] += result
+            lag = best_lag(distance_curve(audio, vocal, valid=clip.valid))
+            near.append(lag is not None and abs(lag - truth) <= 1)
+        ranks = mixed([(a, v, c.valid) for a, v, c in items], np.random.default_rng(seed))
+        queries = sum(r.queries for r in ranks)
+        report[name] = {
+            "clips": len(items),
+            **{f"acc@{k}": round(100 * (t.acc or 0), 1) for k, t in totals.items()},
+            "r@1": round(100 * sum(r.hits[0] for r in ranks) / max(1, queries), 1),
+            "clip_lag": round(100 * float(np.mean(near)), 1),
+        }
+    return report
