@@ -1,4 +1,7 @@
-"""Where are faces in a frame: one protocol and its default, BlazeFace from the bundled weights."""
+"""Where are faces in a frame: the protocol, and what detectors share.
+
+The default is blazeface.BlazeFaceDetector; mediapipe_task.MediaPipeTaskDetector is for those who have that package.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -56,9 +56,10 @@ def landmark_box(landmarks: np.ndarray) -> np.ndarray:
 
 
 class FaceMesh:
-    """Landmarks of faces whose regions are known; any number of faces and frames in one batch."""
+    """Landmarks of faces whose regions are known; any number of faces and frames, `batch` at a time (8 is the fastest
+    on a CPU: its caches still hold the activations)."""
 
-    def __init__(self, device: str | torch.device = "cpu", batch: int = 16) -> None:
+    def __init__(self, device: str | torch.device = "cpu", batch: int = 8) -> None:
         self.graph = bundled_graph("face_mesh").to(device)
         self.device = torch.device(device)
         self.batch = batch
