@@ -142,6 +142,16 @@ def test_lost_match_is_named_while_there_is_speech_and_not_in_silence() -> None:
     assert not any(150 <= t < 250 for t in quiet.worst_ticks)
 
 
+def test_silence_does_not_vote_even_where_it_matches_at_another_lag() -> None:
+    first, second = tokens(300, 0), tokens(150, 6, seed=1)
+    audio, vocal = (np.concatenate([a, b]) for a, b in zip(first, second, strict=True))
+    talk = np.arange(450) < 300
+    result = measure_sync(audio, vocal, speech=talk)
+    assert result.agreement == 1 and result.segments == []
+    assert not any(w.reliable for w in result.windows if w.start_s >= 12)
+    assert measure_sync(audio, vocal, speech=~talk).segments[-1].kind == "shifted"
+
+
 def test_last_window_ends_with_the_clip_and_a_short_clip_is_one_window() -> None:
     windows = measure_sync(*tokens(87), window=50, hop=10).windows
     assert [round(w.start_s * 25) for w in windows] == [0, 10, 20, 30, 37]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
 from synclip_core.media.speech import speech_mask
@@ -88,19 +88,23 @@ def read_curve(audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: 
 
 
 def cut(
-    tokens: ClipTokens, seconds: int, generator: np.random.Generator
+    tokens: ClipTokens, provider: TokenProvider, seconds: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """(waveform, vocal, valid) of `seconds` from a random place; None for shorter clips. Two missing ticks are
-    forgiven:
-    a file of 3 s often holds 74 frames.
+    """(waveform, vocal, valid) of `seconds` from a random place; None for shorter clips.
+
+    Vocal tokens are made from the cut's own frames: a model that takes off the clip's mean, or looks along the clip,
+    must not know the rest of it. Two missing ticks are forgiven: a file of 3 s often holds 74 frames.
     """
     total = len(tokens.vocal)
     ticks = min(total, seconds * 25)
     if total < seconds * 25 - 2:
         return None
     start = int(generator.integers(0, total - ticks + 1))
-    stop = start + ticks
-    return tokens.waveform[start * TICK : stop * TICK], tokens.vocal[start:stop], tokens.valid[start:stop]
+    part = slice(start, start + ticks)
+    vocal, valid = tokens.vocal[part], tokens.valid[part]
+    if tokens.frames is not None and ticks < total:
+        vocal = provider.vocal_tokens(tokens.frames[part], valid)
+    return tokens.waveform[start * TICK : (start + ticks) * TICK], vocal, valid
 
 
 def shift_trials(
@@ -113,7 +117,9 @@ def shift_trials(
         label = f"{seconds} s" if seconds else WHOLE
         own = None
         for _ in range(draws):
-            part = cut(tokens, seconds, generator) if seconds else (tokens.waveform, tokens.vocal, tokens.valid)
+            part = (
+                cut(tokens, provider, seconds, generator) if seconds else (tokens.waveform, tokens.vocal, tokens.valid)
+            )
             if part is None:
                 break
             wave, vocal, valid = part

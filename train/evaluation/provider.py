@@ -17,14 +17,18 @@ TICK = 640  # samples a tick at 16 kHz
 
 @dataclass(frozen=True)
 class ClipTokens:
-    """audio, vocal: float32 [T, D], L2-normalised; valid: bool [T], ticks with a face; waveform: float32 [T * 640], 16
-    kHz.
+    """Tokens of one file.
+
+    audio, vocal: float32 [T, D], L2-normalised; valid: bool [T], ticks with a face; waveform: float32 [T * 640] at 16 kHz.
+    frames: float32 [T, ...], what the model knows of each frame before anything that looks along the clip (its mean
+    removed, temporal context); None where vocal tokens are truly one frame each.
     """
 
     audio: np.ndarray
     vocal: np.ndarray
     valid: np.ndarray
     waveform: np.ndarray
+    frames: np.ndarray | None = None
 
 
 class TokenProvider(Protocol):
@@ -40,6 +44,10 @@ class TokenProvider(Protocol):
 
     def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: float32 [n * 640]. Returns float32 [n, D], as `tokens` does for that sound."""
+        ...
+
+    def vocal_tokens(self, frames: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """frames: some of `ClipTokens.frames`. Returns float32 [n, D], as for a file of them alone."""
         ...
 
 
@@ -66,10 +74,20 @@ class PipelineProvider:
         waveform = getattr(found, "waveform", None)
         if waveform is None:
             waveform = importlib.import_module("synclip_core.media.audio").read_audio(str(path))
-        return ClipTokens(audio, vocal, _numpy(found.valid).astype(bool), fit_waveform(_numpy(waveform), len(vocal)))
+        frames = getattr(found, "prompts", None)
+        return ClipTokens(
+            audio,
+            vocal,
+            _numpy(found.valid).astype(bool),
+            fit_waveform(_numpy(waveform), len(vocal)),
+            None if frames is None else _numpy(frames),
+        )
 
     def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
         return _numpy(self.pipeline.audio_tokens(waveform))
+
+    def vocal_tokens(self, frames: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        return _numpy(self.pipeline.vocal_tokens(frames, valid))
 
 
 def _numpy(value: Any) -> np.ndarray:
@@ -107,7 +125,9 @@ class CachedProvider:
         if place.is_file():
             try:
                 kept = load_file(place)
-                return ClipTokens(kept["audio"], kept["vocal"], kept["valid"].astype(bool), kept["waveform"])
+                return ClipTokens(
+                    kept["audio"], kept["vocal"], kept["valid"].astype(bool), kept["waveform"], kept.get("frames")
+                )
             except Exception:  # half-written by a crash of an earlier version, or damaged: make it anew
                 place.unlink(missing_ok=True)
         made = self.provider.tokens(path)
@@ -117,6 +137,8 @@ class CachedProvider:
             "valid": made.valid.astype(np.uint8),
             "waveform": made.waveform,
         }
+        if made.frames is not None:
+            arrays["frames"] = made.frames
         partial = place.with_suffix(f".{os.getpid()}.part")
         try:
             save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
@@ -127,6 +149,9 @@ class CachedProvider:
 
     def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
         return self.provider.audio_tokens(waveform)
+
+    def vocal_tokens(self, frames: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        return self.provider.vocal_tokens(frames, valid)
 
     def _key(self, path: Path) -> str:
         digest = hashlib.blake2b(self.fingerprint.encode(), digest_size=16)

@@ -84,8 +84,9 @@ def foreign_trials(clips: Sequence[ClipMeasure], provider: TokenProvider, seed: 
         generator = generator_for(seed, m.clip.file, "foreign")
         for seconds in LENGTHS_S:
             for _ in range(draws):
-                part = cut(m.tokens, seconds, generator)
-                other = cut(clips[other_clip(i, len(clips), generator)].tokens, seconds, generator)
+                part = cut(m.tokens, provider, seconds, generator)
+                stranger = replace(clips[other_clip(i, len(clips), generator)].tokens, frames=None)  # its sound alone
+                other = cut(stranger, provider, seconds, generator)
                 if part is None or other is None:
                     continue
                 ticks = min(len(part[1]), len(other[1]))
@@ -101,7 +102,7 @@ def own_trials(m: ClipMeasure, own_lag: int, provider: TokenProvider, seed: int,
     trials = []
     for seconds in LENGTHS_S:
         for turn in range(2 * draws):
-            part = cut(aligned, seconds, generator)
+            part = cut(aligned, provider, seconds, generator)
             if part is None:
                 break
             truth = draw_shift(generator, MAX_SHIFT, NEGATIVE_SHIFT) if turn % 2 else 0
