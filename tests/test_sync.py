@@ -147,8 +147,9 @@ def test_silence_does_not_vote_even_where_it_matches_at_another_lag() -> None:
     audio, vocal = (np.concatenate([a, b]) for a, b in zip(first, second, strict=True))
     talk = np.arange(450) < 300
     result = measure_sync(audio, vocal, speech=talk)
-    assert result.agreement == 1 and result.segments == []
-    assert not any(w.reliable for w in result.windows if w.start_s >= 12)
+    assert not any(w.reliable for w in result.windows if w.end_s >= 12 + 0.7 * 2)  # less than 30 % speech
+    assert all(segment.end_s <= 12.6 for segment in result.segments)
+    assert result.agreement is not None and result.agreement > 0.95
     assert measure_sync(audio, vocal, speech=~talk).segments[-1].kind == "shifted"
 
 

@@ -19,7 +19,7 @@ TICK = 640  # samples a tick at 16 kHz
 class ClipTokens:
     """Tokens of one file.
 
-    audio, vocal: float32 [T, D], L2-normalised; valid: bool [T], ticks with a face; waveform: float32 [T * 640] at 16 kHz.
+    audio, vocal: float32 [T, D], L2-normalised; valid: bool [T], ticks with a face; waveform: [T * 640] at 16 kHz.
     frames: float32 [T, ...], what the model knows of each frame before anything that looks along the clip (its mean
     removed, temporal context); None where vocal tokens are truly one frame each.
     """
