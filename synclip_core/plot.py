@@ -111,20 +111,26 @@ class _Canvas:
     def text(
         self, x: float, y: float, text: str, size: float = 13, colour: tuple[int, int, int] = INK, anchor: str = "la"
     ) -> None:
-        font = ImageFont.load_default(size * SCALE)
-        try:
-            self._draw.text((x * SCALE, y * SCALE), text, fill=colour, font=font, anchor=anchor)
-        except UnicodeEncodeError:  # Pillow without FreeType has a Latin-1 bitmap font only
-            safe = text.encode("latin-1", "replace").decode("latin-1")
-            self._draw.text((x * SCALE, y * SCALE), safe, fill=colour, font=font)
+        self._draw.text((x * SCALE, y * SCALE), text, fill=colour, font=_font(text, size * SCALE), anchor=anchor)
 
     def text_width(self, text: str, size: float) -> float:
-        return ImageFont.load_default(size * SCALE).getlength(text) / SCALE
+        return _font(text, size * SCALE).getlength(text) / SCALE
 
     def panel(self, box: Box, title: str) -> None:
         left, top, width, height = box
         self.rectangle(left, top, left + width, top + height, PANEL)
         self.text(left, top - 8, title, 13, GREY, "ls")
+
+
+def _font(text: str, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, which knows ASCII only; for other letters one of the system's, where there is one."""
+    if not text.replace("…", "").isascii():
+        for name in ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf"):
+            try:
+                return ImageFont.truetype(name, size)
+            except OSError:
+                continue
+    return ImageFont.load_default(size)
 
 
 def _header(canvas: _Canvas, report: ScoreReport) -> None:
@@ -218,7 +224,7 @@ def _confidences(canvas: _Canvas, box: Box, report: ScoreReport, duration: float
     left, top, width, height = box
     values = [w.get("confidence") or 0.0 for w in report.windows]
     highest = max([*values, 1e-3])
-    for window, value, following in zip(report.windows, values, [*report.windows[1:], None], strict=True):
+    for window, value, following in zip(report.windows, values, [*report.windows[1:], None], strict=False):
         # Windows overlap: each bar stands at its window's centre and is as wide as the step to the next.
         centre = (window["start_s"] + window["end_s"]) / 2
         step = (following["start_s"] - window["start_s"]) if following else window["end_s"] - window["start_s"]
@@ -233,7 +239,7 @@ def _confidences(canvas: _Canvas, box: Box, report: ScoreReport, duration: float
 
 
 def _curve(canvas: _Canvas, box: Box, report: ScoreReport) -> None:
-    canvas.panel(box, "how far mouth and voice are apart, by lag")
+    canvas.panel(box, "mismatch of mouth and voice, by lag")
     left, top, width, height = box
     known = [(i - len(report.curve) // 2, v) for i, v in enumerate(report.curve) if v is not None and np.isfinite(v)]
     if not known:

@@ -37,7 +37,7 @@ def render_clip(
     speed: int = 150,
     seed: int = 11,
     size: int = 320,
-    crf: int = 24,
+    crf: int = 20,
 ) -> dict:
     """Writes `out` (H.264 + AAC) and returns what is known of it: text, seed, and the phonemes' times in seconds."""
     wave, rate, phonemes = speak(text, voice, speed)
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--speed", type=int, default=150, help="words a minute")
     parser.add_argument("--seed", type=int, default=11, help="who speaks and how the head moves")
     parser.add_argument("--size", type=int, default=320, help="pixels a side")
-    parser.add_argument("--crf", type=int, default=24, help="quality of the picture, lower is better and larger")
+    parser.add_argument("--crf", type=int, default=20, help="quality of the picture, lower is better and larger")
     args = parser.parse_args()
     options = {key: getattr(args, key) for key in ("text", "voice", "speed", "seed", "size", "crf")}
     facts = render_clip(args.out, **options)

@@ -7,6 +7,7 @@ import sys
 
 from ..errors import SyncLipError
 from . import exit_codes, table
+from .atomic import check_folder
 from .options import add_pipeline_options, make_pipeline
 from .progress import bar
 
@@ -27,6 +28,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="FRAMES",
         help="repair this lag (at 25 fps, positive: audio early) and do not measure",
     )
+    parser.add_argument(
+        "--audio",
+        choices=("encode", "copy"),
+        default="encode",
+        help="encode: move the sound itself, which every player honours; copy: move time stamps only, without any loss",
+    )
     parser.add_argument("--check", action="store_true", help="score the result too")
     add_pipeline_options(parser)
     parser.set_defaults(run=run)
@@ -37,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     if os.path.exists(args.out) and os.path.exists(args.file) and os.path.samefile(args.file, args.out):
         raise SyncLipError(f"{args.out}: is the input itself; give another name, the input is never overwritten")
+    check_folder(args.out)
     pipeline = None if args.lag is not None and not args.check else make_pipeline(args)
     lag = args.lag
     with contextlib.redirect_stdout(sys.stderr):
@@ -48,12 +56,14 @@ def run(args: argparse.Namespace) -> int:
                 table.write(f"{args.file}: {found.words}. Nothing was written.", sys.stderr)
                 return exit_codes.exit_code([found])
             lag = 0.0 if found.verdict == "in_sync" else found.lag_frames
-        write_aligned(args.file, args.out, lag)
+        notes = write_aligned(args.file, args.out, lag, audio=args.audio).notes
     if args.lag is None and lag == 0:
         table.write(f"{args.out}: was in sync already, copied as it is")
     else:
         moved = "later" if lag > 0 else "earlier"
         table.write(f"{args.out}: audio moved {abs(round(lag * 40))} ms {moved}, video untouched")
+    for note in notes:
+        table.write(f"note: {note}", sys.stderr)
     if args.check and pipeline is not None:
         with contextlib.redirect_stdout(sys.stderr), bar("check") as progress:
             after = pipeline.score(args.out, progress=progress)

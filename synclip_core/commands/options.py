@@ -4,6 +4,8 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
+from ..errors import SyncLipError
+
 if TYPE_CHECKING:
     from ..pipeline import SyncPipeline
 
@@ -11,12 +13,16 @@ MISSING = ("hold", "interpolate", "skip", "error")
 
 
 def face_choice(text: str) -> str:
-    """argparse type: auto, speaker, an index (0 is the first face seen), or a point x,y in pixels."""
-    if text in ("auto", "speaker") or re.fullmatch(r"\d+", text):
+    """argparse type: a choice as `media.selection.parse_choice` reads it, checked early: a typo is wrong usage."""
+    if text in ("auto", "speaker"):  # spares the import
         return text
-    if re.fullmatch(r"\d+(\.\d+)?,\d+(\.\d+)?", text):
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is none of: auto, speaker, an index such as 0, a point such as 640,200")
+    from ..media.selection import parse_choice
+
+    try:
+        parse_choice(text)
+    except SyncLipError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def positive(text: str) -> int:
@@ -32,8 +38,9 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
         "--face",
         type=face_choice,
         default="auto",
-        metavar="auto|speaker|INDEX|X,Y",
-        help="which face: the main one (auto), who is in sync (speaker), a number, or who is nearest a point in pixels",
+        metavar="CHOICE",
+        help="which face: auto (the main one), largest, longest, speaker (who is in sync), an index (0 is the leftmost "
+        "face) or a point X,Y in pixels (default: auto)",
     )
     group.add_argument(
         "--missing", choices=MISSING, default="hold", help="what to do where the face is not seen (default: hold)"

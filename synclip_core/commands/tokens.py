@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import exit_codes, table
-from .atomic import atomic_path
+from .atomic import atomic_path, check_folder
 from .options import add_pipeline_options, make_pipeline
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     with contextlib.redirect_stdout(sys.stderr):
+        check_folder(args.out)
         streams = arrays_of(make_pipeline(args).tokens(args.file))
         with atomic_path(args.out) as temporary:
-            save_file(streams, temporary, metadata={"format": "np", "fps": "25"})
+            temporary.write_bytes(save(streams, metadata={"format": "np", "fps": "25"}))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in streams.items())
     table.write(f"{args.out}: {shapes}")
     return exit_codes.IN_SYNC
