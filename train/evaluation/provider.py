@@ -61,12 +61,12 @@ class PipelineProvider:
     """The same pipeline that the CLI and the nodes use, so that what is measured is what users get."""
 
     def __init__(self, checkpoint: Path | None = None, device: str = "cpu") -> None:
-        load_model = importlib.import_module("synclip_core.checkpoint").load_model
+        loaded = importlib.import_module("synclip_core.checkpoint").load_checkpoint(checkpoint)
         pipeline = importlib.import_module("synclip_core.pipeline").SyncPipeline
-        self.pipeline: Any = pipeline(model=load_model(checkpoint), device=device)
+        self.pipeline: Any = pipeline(model=loaded.model, device=device)
         self.name = checkpoint.stem if checkpoint else "bundled"
-        self.thresholds: SyncThresholds = getattr(self.pipeline, "thresholds", None) or SyncThresholds()
-        self.fingerprint = _fingerprint(self.pipeline.model)
+        self.thresholds = SyncThresholds.from_dict(loaded.metadata.get("thresholds", {}))
+        self.fingerprint = _fingerprint(loaded.sha256)
 
     def tokens(self, path: Path) -> ClipTokens:
         found = self.pipeline.tokens(str(path))
@@ -94,12 +94,9 @@ def _numpy(value: Any) -> np.ndarray:
     return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
 
 
-def _fingerprint(model: Any) -> str:
-    """Of the weights and of the code between file and token: either changes what is cached."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(_numpy(tensor.float()).tobytes())
+def _fingerprint(weights: str) -> str:
+    """Of the weights file and of the code between file and token: either changes what is cached."""
+    digest = hashlib.blake2b(weights.encode(), digest_size=16)
     package = Path(importlib.import_module("synclip_core").__file__ or "").parent
     for source in sorted([*package.glob("media/*.py"), *package.glob("models/*.py"), package / "pipeline.py"]):
         if source.is_file():
