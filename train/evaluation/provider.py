@@ -63,7 +63,7 @@ class PipelineProvider:
     def __init__(self, checkpoint: Path | None = None, device: str = "cpu") -> None:
         loaded = importlib.import_module("synclip_core.checkpoint").load_checkpoint(checkpoint)
         pipeline = importlib.import_module("synclip_core.pipeline").SyncPipeline
-        self.pipeline: Any = pipeline(model=loaded.model, device=device)
+        self.pipeline: Any = pipeline(model=checkpoint, device=device)  # a path or None, as the CLI gives it
         self.name = checkpoint.stem if checkpoint else "bundled"
         self.thresholds = SyncThresholds.from_dict(loaded.metadata.get("thresholds", {}))
         self.fingerprint = _fingerprint(loaded.sha256)
