@@ -42,7 +42,7 @@ def render(reports: Sequence[ScoreReport], width: int | None = None, colour: boo
     columns = [max(len(head), *(len(row[i]) for row in rows)) for i, head in enumerate(_HEAD)]
     # The file name gives way first, then the columns that a person misses least.
     shown = list(range(len(_HEAD)))
-    for optional in (5, 4, 3):
+    for optional in (5, 4, 3, 2):
         if _total(columns, shown) - columns[0] + min(columns[0], 24) <= width:
             break
         shown.remove(optional)
