@@ -89,3 +89,8 @@ def load_checkpoint(path: str | Path | None = None, *, ops: Any = nn) -> Checkpo
         raise SyncLipError(f"{target}: weights do not fit the config in the same file: {error}") from error
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     return Checkpoint(model.eval(), json.loads(header.get("metadata", "{}")), digest)
+
+
+def load_model(path: str | Path | None = None) -> SyncLipMAE:
+    """The model of a checkpoint; None: the bundled one. See `load_checkpoint`."""
+    return load_checkpoint(path).model

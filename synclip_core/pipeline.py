@@ -1,0 +1,243 @@
+"""The main job as one object: a file in, tokens or a verdict out. The CLI, the nodes and train/evaluate all call it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .checkpoint import Checkpoint, load_checkpoint
+from .errors import SyncLipError
+from .media.audio import iter_audio
+from .media.info import probe
+from .media.selection import Choice, TrackCollector, parse_choice, select_tracks
+from .media.speech import RATE, speech_mask
+from .media.tracking import FaceTracker, TrackOptions
+from .media.video import iter_ticks
+from .metrics.distance import curve_confidence, distance_curve
+from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, in_spans, with_context
+from .models.synclipmae import SyncLipMAE, normalise
+from .models.visual_encoder import VOCAL
+from .report import ScoreReport
+from .sync import measure_sync
+from .verdict import SyncThresholds
+
+Progress = Callable[[int, int], None]
+MAX_SIDE = 1280  # larger pictures are reduced while decoding: a face in them is still larger than a crop
+MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
+
+
+@dataclass
+class TokenStreams:
+    """One row a frame at 25 fps. audio, vocal, identity, ambient: float32 [T, dim]; audio and vocal are L2-normalised.
+
+    valid: bool [T], ticks with the chosen face; speech: bool [T]; prompts: float32 [T, width], vocal prompts before anything
+    that looks along the clip; track: int64 [T], the face track of each tick, -1 for none. faces: face tracks seen.
+    """
+
+    audio: np.ndarray
+    vocal: np.ndarray
+    identity: np.ndarray
+    ambient: np.ndarray
+    valid: np.ndarray
+    speech: np.ndarray
+    prompts: np.ndarray
+    track: np.ndarray
+    duration_s: float
+    faces: int
+    profile: str
+    warnings: list[str] = field(default_factory=list)
+
+
+class SyncPipeline:
+    """model: checkpoint path, a loaded Checkpoint, or None for the bundled one. face: see media.selection.parse_choice.
+    missing: hold | interpolate | skip | error. max_lag: search range in frames at 25 fps."""
+
+    def __init__(
+        self,
+        model: str | Path | Checkpoint | None = None,
+        device: str = "cpu",
+        face: Choice = "auto",
+        missing: str = "hold",
+        max_lag: int = 15,
+    ) -> None:
+        loaded = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+        self.checkpoint = loaded
+        self.model: SyncLipMAE = loaded.model.to(device)
+        self.device = device
+        self.face = parse_choice(face) if isinstance(face, str) else face
+        self.max_lag = max_lag
+        self.thresholds = SyncThresholds.from_dict(loaded.metadata.get("thresholds", {}))
+        self.options = TrackOptions(crop_size=self.model.config.visual.image_size[0], missing=missing)
+        self._tracker: FaceTracker | None = None
+
+    # ---- the main job -------------------------------------------------------------------------------------------
+
+    def score(self, path: str | Path, progress: Progress | None = None) -> ScoreReport:
+        """Lag, score, confidence and verdict of a file. Raises SyncLipError when it cannot be read or has no audio."""
+        streams = self.tokens(path, progress)
+        result = measure_sync(
+            streams.audio,
+            streams.vocal,
+            streams.valid,
+            streams.speech,
+            max_lag=self.max_lag,
+            thresholds=self.thresholds,
+        )
+        report = ScoreReport.from_sync(str(path), result, streams.faces)
+        if not streams.valid.any():
+            report.words = "no face found: cannot tell"
+        return report
+
+    def tokens(self, path: str | Path, progress: Progress | None = None) -> TokenStreams:
+        """Token streams of a file, decoded once and streamed. progress(done, total) counts ticks."""
+        info = probe(path)
+        if not info.has_video:
+            raise SyncLipError(f"{path}: no video track; expected a video with a face and a voice")
+        if not info.has_audio:
+            raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
+        found = self._faces(path, round(info.duration_s * 25), progress)
+        audio, speech = self._sound(path, found.ticks)
+        track, chosen = self._choose(found, audio, info.width, info.height)
+        prompts, vocal, identity, ambient = self._assemble(found, track, chosen)
+        return TokenStreams(
+            audio=audio,
+            vocal=vocal,
+            identity=identity,
+            ambient=ambient,
+            valid=track >= 0,
+            speech=speech,
+            prompts=prompts,
+            track=track,
+            duration_s=found.ticks / 25,
+            faces=len(found.prompts),
+            profile=self.model.config.profile,
+            warnings=found.warnings,
+        )
+
+    # ---- tokens from parts, for whoever has them already --------------------------------------------------------
+
+    def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
+        """waveform: float32 [T * 640], 16 kHz mono. Returns float32 [T, dim], L2-normalised, as `tokens` does."""
+        stream = AudioTokenStream(self.model)
+        blocks = (waveform[i : i + 10 * RATE] for i in range(0, len(waveform), 10 * RATE))
+        for piece in with_context(blocks):
+            stream.push(piece)
+        return normalise(stream.finish()).cpu().numpy()
+
+    @torch.inference_mode()
+    def vocal_tokens(self, prompts: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """prompts: float32 [T, width] of one face; valid: bool [T]. Returns float32 [T, dim], L2-normalised."""
+        head, config = self.model.vocal_head, self.model.config.vocal
+        x = torch.from_numpy(np.ascontiguousarray(prompts, np.float32))[None].to(self.device)
+        mask = torch.from_numpy(np.ascontiguousarray(valid))[None].to(self.device)
+        reach = config.context_depth * (config.context_kernel // 2)
+        return normalise(in_spans(head, head.centered(x, mask), reach)[0]).cpu().numpy()
+
+    # ---- steps --------------------------------------------------------------------------------------------------
+
+    def _faces(self, path: str | Path, expected: int, progress: Progress | None) -> "_Found":
+        """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
+        if self._tracker is None:
+            self._tracker = FaceTracker(self.options, device=self.device)
+        reader = iter_ticks(path, max_side=MAX_SIDE)
+        found = _Found()
+
+        def counted():
+            for tick, frame in reader:
+                found.ticks = tick + 1
+                found.shape = frame.image.shape[:2]
+                if progress is not None:
+                    progress(found.ticks, max(expected, found.ticks))
+                yield tick, frame
+
+        try:
+            for chunk in self._tracker.run(counted()):
+                found.collector.add(chunk)
+                found.add(chunk.track_id, chunk.ticks, chunk.valid, self._encode(chunk.crops))
+        finally:
+            reader.close()
+        found.warnings = list(reader.warnings)
+        return found
+
+    @torch.inference_mode()
+    def _encode(self, crops: np.ndarray) -> np.ndarray:
+        """uint8 [n, S, S, 3] -> prompts float32 [n, 3, width]."""
+        frames = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return self.model.prompts(frames).cpu().numpy()
+
+    def _sound(self, path: str | Path, ticks: int) -> tuple[np.ndarray, np.ndarray]:
+        """Audio tokens [T, dim] and speech mask [T]."""
+        stream = AudioTokenStream(self.model)
+        kept: list[np.ndarray] = []
+
+        def blocks():
+            for block in iter_audio(path, duration_s=ticks / 25):
+                kept.append(block.astype(np.float16))  # level is all that the speech mask needs
+                yield block
+
+        for piece in with_context(blocks()):
+            stream.push(piece)
+        speech = speech_mask(np.concatenate(kept))
+        return normalise(stream.finish()).cpu().numpy()[:ticks], speech[:ticks]
+
+    def _choose(self, found: "_Found", audio: np.ndarray, width: int, height: int) -> tuple[np.ndarray, list[int]]:
+        """The face track of each tick (-1: none) and the chosen tracks."""
+        summaries = found.collector.summaries()
+        choice = self.face
+        if isinstance(choice, tuple):  # given in pixels of the file, tracked in reduced ones
+            reduction = max(found.shape) / max(width, height, 1)
+            choice = (choice[0] * reduction, choice[1] * reduction)
+        scores = None
+        if choice == "speaker":
+            scores = {}
+            for summary in summaries:
+                ticks, valid, prompts = found.track(summary.track_id)
+                vocal = self.vocal_tokens(prompts[:, VOCAL], valid)
+                curve = distance_curve(audio[ticks], vocal, self.max_lag, valid)
+                scores[summary.track_id] = float(np.nan_to_num(curve_confidence(curve)))
+        chosen = select_tracks(summaries, choice, scores)
+        track = np.full(found.ticks, -1, np.int64)
+        for track_id in chosen:
+            ticks, valid, _ = found.track(track_id)
+            if valid.sum() >= min(MIN_TRACK, found.ticks):
+                track[ticks[valid]] = track_id
+        return track, chosen
+
+    def _assemble(self, found: "_Found", track: np.ndarray, chosen: list[int]) -> tuple[np.ndarray, ...]:
+        """prompts [T, width], vocal, identity, ambient [T, dim]; zeros where no face was chosen."""
+        config, length = self.model.config, len(track)
+        prompts = np.zeros((length, config.visual.width), np.float32)
+        vocal, identity, ambient = (np.zeros((length, config.dim), np.float32) for _ in range(3))
+        for track_id in chosen:
+            ticks, valid, own = found.track(track_id)
+            prompts[ticks] = own[:, VOCAL]
+            vocal[ticks] = self.vocal_tokens(own[:, VOCAL], valid)
+            with torch.inference_mode():
+                whole = torch.from_numpy(own)[None].to(self.device)
+                identity[ticks] = self.model.identity_tokens(whole)[0].cpu().numpy()
+                ambient[ticks] = self.model.ambient_tokens(whole)[0].cpu().numpy()
+        return prompts, vocal, identity, ambient
+
+
+class _Found:
+    """What one pass over the video left: prompts of every face track."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self.shape: tuple[int, ...] = (1, 1)
+        self.collector = TrackCollector()
+        self.warnings: list[str] = []
+        self.prompts: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+
+    def add(self, track_id: int, ticks: np.ndarray, valid: np.ndarray, prompts: np.ndarray) -> None:
+        self.prompts.setdefault(track_id, []).append((ticks, valid, prompts))
+
+    def track(self, track_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """ticks [n], valid [n], prompts [n, 3, width] of a track."""
+        ticks, valid, prompts = zip(*self.prompts[track_id], strict=True)
+        return np.concatenate(ticks), np.concatenate(valid), np.concatenate(prompts)
+
+
+__all__ = ["CONTEXT", "TICK", "SyncPipeline", "TokenStreams"]
