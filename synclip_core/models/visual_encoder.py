@@ -1,5 +1,6 @@
 """The visual encoder: a ViT over visible patches plus three learned prompt tokens (papers/synclipmae.txt, section 3.2)."""
 
+import math
 from typing import Any
 
 import torch
@@ -29,13 +30,13 @@ class ConvStem(nn.Module):
 
     def __init__(self, config: VisualConfig, *, ops: Any = nn) -> None:
         super().__init__()
-        widths = config.stem_widths
-        if 2 ** len(widths) != config.patch_size:
-            raise ValueError(f"a patch of {config.patch_size} needs as many stem widths as halvings, got {widths}")
+        widths, strides = config.stem_widths, config.stem_strides
+        if len(widths) != len(strides) or math.prod(strides) != config.patch_size:
+            raise ValueError(f"stem_strides {strides} of stages {widths} do not make a patch of {config.patch_size}")
         channels = (3, *widths)
         self.convs = nn.ModuleList(
-            ops.Conv2d(channels[i], channels[i + 1], 5 if i == 0 else 3, stride=2, padding=2 if i == 0 else 1)
-            for i in range(len(widths))
+            ops.Conv2d(channels[i], channels[i + 1], 2 * stride - 1, stride=stride, padding=stride - 1)
+            for i, stride in enumerate(strides)
         )
         self.norms = nn.ModuleList(ops.GroupNorm(8, width) for width in widths)
         self.proj = ops.Conv2d(widths[-1], config.width, 1)
