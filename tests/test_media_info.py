@@ -52,7 +52,7 @@ def test_cover_art_is_not_the_video(tmp_path):
         with av.open(str(path), "w", format="mp4") as out:
             cover = out.add_stream("mjpeg", rate=1)
             cover.width, cover.height, cover.pix_fmt = 320, 320, "yuvj420p"
-            cover.disposition = av.stream.Disposition.attached_pic
+            cover.disposition = av.stream.Disposition.attached_pic.value
             video = out.add_stream("libx264", rate=25) if film else None
             if video is not None:
                 video.width, video.height = 64, 48

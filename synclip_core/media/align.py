@@ -173,9 +173,8 @@ class _Remux:
                 self._add_copy(stream, out, needed=False)
             else:
                 self.notes.append(f"stream {stream.index} ({stream.type}) is not kept: the container does not take it")
-        chapters = container.chapters()
-        if chapters:
-            out.set_chapters(chapters)
+        if hasattr(out, "set_chapters") and container.chapters():  # PyAV 15
+            out.set_chapters(container.chapters())
 
     def _add_copy(self, stream: "Stream", out: "OutputContainer", needed: bool) -> None:
         try:
@@ -188,8 +187,7 @@ class _Remux:
                 ) from error
             self.notes.append(f"stream {stream.index} ({stream.type}) is not kept: {describe(error)}")
             return
-        made.metadata.update(stream.metadata)
-        made.disposition = stream.disposition
+        _copy_labels(stream, made)
         self.copied[stream.index] = made
 
     def _add_encoded(self, stream: "Stream", number: int, out: "OutputContainer") -> bool:
@@ -204,8 +202,7 @@ class _Remux:
         codec = encoder_for(stream.codec_context.name, out.format.name)
         bits = getattr(stream, "bit_rate", None)
         encoder = AudioEncoder(out, codec, reader.rate, reader.layout, self.start, bits)
-        encoder.stream.metadata.update(stream.metadata)
-        encoder.stream.disposition = stream.disposition
+        _copy_labels(stream, encoder.stream)
         self.tracks.append(_Track(reader, encoder))
         return True
 
@@ -226,3 +223,9 @@ class _Remux:
             out.mux(packet)
         for track in self.tracks:
             out.mux(list(track.rest()))
+
+
+def _copy_labels(source: "Stream", made: "Stream") -> None:
+    """Language, title and the like, and whether the stream is the default one, a cover, forced, ..."""
+    made.metadata.update(source.metadata)
+    made.disposition = source.disposition.value  # type: ignore[assignment]

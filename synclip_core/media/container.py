@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import av
 import av.container
 import av.error
-from av.stream import Discard, Disposition
+import av.stream
+from av.stream import Disposition
 
 from ..errors import SyncLipError
 
@@ -142,9 +143,10 @@ def open_audio(path: PathLike, track: int = 0) -> "tuple[InputContainer, AudioSt
 
 def read_only(container: "InputContainer", index: int) -> None:
     """Have the demuxer drop every stream but one, so that it need not read them."""
-    for other in container.streams:
-        if other.index != index:
-            other.discard = Discard.all
+    if hasattr(av.stream, "Discard"):  # PyAV 18; before, packets() filters what was read
+        for other in container.streams:
+            if other.index != index:
+                other.discard = av.stream.Discard.all
 
 
 def check_size(path: PathLike, width: int, height: int) -> None:

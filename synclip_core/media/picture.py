@@ -15,7 +15,7 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+_BT709, _UNSPECIFIED = 1, 2  # AVColorSpace
 
 
 @dataclass(frozen=True)
@@ -112,15 +112,15 @@ class PictureReader:
         alpha = has_alpha(frame)
         shrinks = self.shape.width < frame.width
         # Untagged pictures: BT.709 for HD as all players assume, BT.601 (swscale's default) below.
-        untagged_hd = frame.colorspace == _UNSPECIFIED and frame.height >= 720
+        hd = frame.colorspace == _BT709 or frame.colorspace == _UNSPECIFIED and frame.height >= 720
         converted = self._scaler.reformat(
             frame,
-            src_colorspace=Colorspace.ITU709 if untagged_hd else None,
+            src_colorspace=Colorspace.ITU709 if hd else None,
+            dst_colorspace=Colorspace.ITU601 if hd else None,  # older PyAV converts nothing where both are the same
             width=self.shape.width,
             height=self.shape.height,
             format="rgba" if alpha else "rgb24",
             interpolation=Interpolation.AREA if shrinks else Interpolation.BILINEAR,
-            threads=1,
         )
         image = converted.to_ndarray()
         if alpha:  # over black, as players do: what lies behind full transparency is often garbage

@@ -123,7 +123,6 @@ class VideoWriter:
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.AREA,
-            threads=1,
         )
         frame.pts = self.frames
         frame.time_base = 1 / self.fps
