@@ -102,7 +102,7 @@ def cut_patch(image: np.ndarray, transform: np.ndarray, margin: float) -> _Patch
     right, bottom = np.clip(np.ceil(corners.max(0)), [left + 1, top + 1], [width, height]).astype(int)
     part = image[top:bottom, left:right]
     area = part.shape[0] * part.shape[1]
-    if area > PATCH_PIXELS:
+    if area > PATCH_PIXELS:  # a face of about 1,100 px and more: crops differ by rounding from those of the whole frame
         factor = int(np.ceil(np.sqrt(area / PATCH_PIXELS)))
         small = np.asarray(Image.fromarray(np.ascontiguousarray(part)).reduce(factor))
         return _Patch(small, int(left), int(top), factor)
@@ -155,7 +155,9 @@ class TrackWriter:
         raw = np.stack([row.transform for row in self._rows[start : until + self._radius]])
         smoothed = geometry.smooth_transforms(raw, self.options.smoothing)
         for i in range(self._emitted, until):
-            row, transform = self._rows[i], smoothed[i - start]
+            row = self._rows[i]
+            # what is reported is what was cut: rounded first, so that a paste-back meets the same pixels
+            transform = smoothed[i - start].astype(np.float32).astype(np.float64)
             assert row.patch is not None
             crop = row.patch.crop(transform, self.options.crop_size, self.options.margin)
             row.patch = None
