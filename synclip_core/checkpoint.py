@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with the config, the thresholds and the provenance in its metadata. Nothing pickled."""
+"""Checkpoints: one safetensors file with config, thresholds and provenance in its metadata. Nothing pickled."""
 
 import hashlib
 import json
@@ -30,10 +30,13 @@ class Checkpoint:
     sha256: str
 
 
-def save_checkpoint(path: str | Path, model: SyncLipMAE, metadata: dict[str, Any], dtype: torch.dtype | None = None) -> None:
+def save_checkpoint(
+    path: str | Path, model: SyncLipMAE, metadata: dict[str, Any], dtype: torch.dtype | None = None
+) -> None:
     """Write the model's weights and config; `metadata` is plain JSON data (thresholds, training record, licence).
 
-    dtype: floating-point weights are stored in it (torch.float16 halves the file). The file appears only when it is whole.
+    dtype: floating-point weights are stored in it (torch.float16 halves the file). The file appears only when it is
+    whole.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if dtype is not None:
@@ -67,8 +70,8 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[st
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except SafetensorError as error:
         raise SyncLipError(
-            f"{target}: not a safetensors file ({error}). Pickled checkpoints (.pt, .pth, .bin, .ckpt) can run code and are "
-            "refused: load it where you trust it and write it again with safetensors.torch.save_file"
+            f"{target}: not a safetensors file ({error}). Pickled checkpoints (.pt, .pth, .bin, .ckpt) can run code "
+            "and are refused: load it where you trust it and write it again with safetensors.torch.save_file"
         ) from error
 
 

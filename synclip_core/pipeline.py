@@ -1,6 +1,6 @@
 """The main job as one object: a file in, tokens or a verdict out. The CLI, the nodes and train/evaluate all call it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from .media.info import probe
 from .media.selection import Choice, TrackCollector, parse_choice, select_tracks
 from .media.speech import RATE, speech_mask
 from .media.tracking import FaceTracker, TrackOptions
-from .media.video import iter_ticks
+from .media.video import SourceFrame, iter_ticks
 from .metrics.distance import curve_confidence, distance_curve
 from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, in_spans, with_context
 from .models.synclipmae import SyncLipMAE, normalise
@@ -32,7 +32,8 @@ MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
 class TokenStreams:
     """One row a frame at 25 fps. audio, vocal, identity, ambient: float32 [T, dim]; audio and vocal are L2-normalised.
 
-    valid: bool [T], ticks with the chosen face; speech: bool [T]; prompts: float32 [T, width], vocal prompts before anything
+    valid: bool [T], ticks with the chosen face; speech: bool [T]; prompts: float32 [T, width], vocal prompts before
+    anything
     that looks along the clip; track: int64 [T], the face track of each tick, -1 for none. faces: face tracks seen.
     """
 
@@ -144,7 +145,7 @@ class SyncPipeline:
         reader = iter_ticks(path, max_side=MAX_SIDE)
         found = _Found()
 
-        def counted():
+        def counted() -> Iterator[tuple[int, SourceFrame]]:
             for tick, frame in reader:
                 found.ticks = tick + 1
                 found.shape = frame.image.shape[:2]
@@ -172,7 +173,7 @@ class SyncPipeline:
         stream = AudioTokenStream(self.model)
         kept: list[np.ndarray] = []
 
-        def blocks():
+        def blocks() -> Iterator[np.ndarray]:
             for block in iter_audio(path, duration_s=ticks / 25):
                 kept.append(block.astype(np.float16))  # level is all that the speech mask needs
                 yield block

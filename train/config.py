@@ -14,10 +14,14 @@ class DataConfig:
     shards: str = "runs/data"  # folder written by `python -m train.prepare`
     clips: int = 9  # clips in a batch: one subject each
     frames: int = 48  # consecutive frames of a clip
-    reconstruct: int = 4  # frames of each clip that bypass 1 and the decoder see; the losses are means, so this only saves time
+    reconstruct: int = (
+        4  # frames of each clip that bypass 1 and the decoder see; the losses are means, so this only saves time
+    )
     speed: float = 0.08  # deviation of the log playing speed: other tempos and, as pitch follows, other voices
     source_power: float = 0.5  # clips of a source are drawn in proportion to its hours to this power
-    min_offset_confidence: float = 0.05  # a web clip whose own offset is less clear than this is left out of the contrast
+    min_offset_confidence: float = (
+        0.05  # a web clip whose own offset is less clear than this is left out of the contrast
+    )
     holdout: int = 0  # 1 in `holdout` web identities is kept out of training, to choose between runs; 0: none
     cache_gb: float = 8.0  # decoded clips kept in memory
 
@@ -40,7 +44,9 @@ class LossConfig:
     ignore_neighbours: int = 1  # and those that are neither: 40 ms away looks much the same
     self_similarity: float = 0.98  # audio this alike (silence, a held vowel) is a positive as well; over 1: off
     max_scale: float = 60.0  # CLIP clamps the learned inverse temperature at 100; a small batch overfits there
-    same_clip: float = 0.5  # share of a second contrast among the frames of the same clip only, where identity cannot help
+    same_clip: float = (
+        0.5  # share of a second contrast among the frames of the same clip only, where identity cannot help
+    )
     shuffle_identity: float = 0.5  # probability of the identity shuffle
 
 

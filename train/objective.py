@@ -56,7 +56,9 @@ def pretraining_losses(
     # 3. audio tokens
     audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, generator)
     # 4. bypass 1 and both decodings on a few frames of each clip
-    chosen = torch.stack([torch.randperm(frames, generator=generator)[: data.reconstruct] for _ in range(clips)]).to(device)
+    chosen = torch.stack([torch.randperm(frames, generator=generator)[: data.reconstruct] for _ in range(clips)]).to(
+        device
+    )
     rows = torch.arange(clips, device=device)[:, None]
     target = images[rows, chosen].flatten(0, 1)
     seen = uniform_keep(len(target), model.visual.patches, config.mask_ratio, generator).to(device)
@@ -102,7 +104,9 @@ def audio_tokens(
 def shuffle_identity(identity: Tensor, clips: int, generator: torch.Generator) -> Tensor:
     """Permute identity tokens among the frames of each clip: same subject, other motion. identity: [clips * R, dim]."""
     grouped = identity.unflatten(0, (clips, -1))
-    order = torch.stack([torch.randperm(grouped.shape[1], generator=generator) for _ in range(clips)]).to(identity.device)
+    order = torch.stack([torch.randperm(grouped.shape[1], generator=generator) for _ in range(clips)]).to(
+        identity.device
+    )
     return grouped.gather(1, order[..., None].expand_as(grouped)).flatten(0, 1)
 
 

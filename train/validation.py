@@ -1,4 +1,4 @@
-"""Sync tables on the validation shards while training: quick, on whole samples, with the weights that would be shipped."""
+"""Sync tables on the validation shards while training: quick, on whole samples, with the averaged weights."""
 
 from collections import defaultdict
 from typing import Any
@@ -35,7 +35,7 @@ def clip_tokens(model: SyncLipMAE, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
 
 
 def validate(model: SyncLipMAE, stores: dict[str, ClipStore], limit: int = 40, seed: int = 0) -> dict[str, Any]:
-    """Acc@K and R@1 by group. Groups of unchecked sync are judged against each clip's own offset from `train.prepare`."""
+    """Acc@K and R@1 by group. Unchecked clips are judged against their own offset from `train.prepare`."""
     was_training = model.training
     model.eval()
     groups: dict[str, list[tuple[np.ndarray, np.ndarray, Clip]]] = defaultdict(list)

@@ -7,7 +7,8 @@ from PIL import Image
 def crop_face(image: np.ndarray, transform: np.ndarray, size: int, margin: float = 0.0) -> np.ndarray:
     """image: [H, W, 3] uint8; transform: [2, 3] canonical unit square -> pixels.
 
-    Returns [size, size, 3] uint8 that covers the canonical square grown by `margin` (a share of its side) on every side.
+    Returns [size, size, 3] uint8 that covers the canonical square grown by `margin` (a share of its side) on every
+    side.
     Large faces are box-reduced first, so that a 4K face does not alias; outside the image the edge colour is black.
     """
     span = 1 + 2 * margin

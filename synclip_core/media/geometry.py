@@ -35,7 +35,8 @@ RIGID_TEMPLATE = np.array(
 
 
 # fmt: off
-# Points whose motion is the motion of speech: 40 on the lips, 20 on chin, jaw and beside the mouth; the training target of
+# Points whose motion is the motion of speech: 40 on the lips, 20 on chin, jaw and beside the mouth; the training
+# target of
 # the geometry head. GEOMETRY_MIRROR[i] is the place in this list of the point that a mirrored image has at place i.
 GEOMETRY_POINTS = np.array(
     [

@@ -1,4 +1,4 @@
-"""The audio branch: every layer of a frozen speech encoder, concatenated and adapted (papers/synclipmae.txt, section 3.2)."""
+"""The audio branch: all layers of a frozen speech encoder, adapted (papers/synclipmae, section 3.2)."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .layers import TemporalBlock
 
 
 class AudioAdapter(nn.Module):
-    """[concatenated layers] -> tokens. One linear layer as in the paper, or temporal convolutions for front ends without context."""
+    """Concatenated layers -> tokens: a linear layer as in the paper, or convolutions if the front end lacks context."""
 
     def __init__(self, config: AudioConfig, dim: int, *, ops: Any = nn) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ def with_context(blocks: Iterable[np.ndarray], ticks: int = CONTEXT) -> Iterator
 
 
 def in_spans(step: Callable[[Tensor], Tensor], x: Tensor, context: int, span: int = SPAN) -> Tensor:
-    """`step` on [1, T, C] piece by piece; equal to one call as long as it looks at most `context` ticks to each side."""
+    """`step` on [1, T, C] piece by piece; equal to one call while it looks at most `context` ticks to each side."""
     length = x.shape[1]
     if length <= span:
         return step(x)
@@ -46,7 +46,7 @@ def in_spans(step: Callable[[Tensor], Tensor], x: Tensor, context: int, span: in
 
 
 class AudioTokenStream:
-    """push() blocks from `with_context`, then finish(). Features of the mel front end wait for the clip's statistics."""
+    """push() blocks of `with_context`, then finish(). Features of the mel front end wait for the clip's statistics."""
 
     def __init__(self, model: SyncLipMAE) -> None:
         self.model = model

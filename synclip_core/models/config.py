@@ -4,7 +4,6 @@ A config is plain data: it lives in YAML for training and in the safetensors met
 """
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-import types
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from ..errors import SyncLipError
@@ -22,11 +21,15 @@ class VisualConfig:
     depth: int = 4
     heads: int = 4
     mlp_ratio: float = 4.0
-    # "linear" is the ViT of the paper. "conv" is a convolutional stem whose activations are zeroed on hidden patches at every
-    # stage, so that nothing leaks (ConvMAE); from a few hours of video a linear stem learns too slowly.
+    # "linear" is the ViT of the paper. "conv" is a convolutional stem whose activations are zeroed on hidden patches
+    # at every stage, so that nothing leaks (ConvMAE); from a few hours of video a linear stem learns too slowly.
     stem: str = "linear"
     stem_widths: tuple[int, ...] = (32, 64, 128)
-    stem_strides: tuple[int, ...] = (4, 2, 2)  # the first stage costs most of the time on a CPU: it leaves full size at once
+    stem_strides: tuple[int, ...] = (
+        4,
+        2,
+        2,
+    )  # the first stage costs most of the time on a CPU: it leaves full size at once
     # MAE hides 75 % (He et al. 2022, figure 5).
     mask_ratio: float = 0.75
     # The face-preserving bypass must leave the mouth whole; at 7 x 7 patches the mouth alone is a quarter of them.
@@ -41,7 +44,8 @@ class AudioConfig:
     layers: str = "all"  # "all" | "last" (ablation B1)
     width: int = 768  # of one layer; mel: the number of bands
     depth: int = 13  # number of layers that are concatenated; mel: sub-frames of 10 ms in a video frame
-    # The mel front end learns nothing and sees 25 ms, so its adapter brings the temporal context that wav2vec2 has inside.
+    # The mel front end learns nothing and sees 25 ms, so its adapter brings the temporal context that wav2vec2 has
+    # inside.
     adapter_width: int = 0  # 0: one linear layer, as in the paper
     adapter_depth: int = 0
     adapter_kernel: int = 5
@@ -51,8 +55,10 @@ class AudioConfig:
 class VocalConfig:
     """What stands between the vocal prompt of a frame and the vocal-motion token.
 
-    The paper's token is `center=False, context_depth=0`. With a few speakers the frame's own mouth shape tells who speaks
-    more than what is said: subtracting the clip's mean prompt removes that, a short context resolves what one frame cannot.
+    The paper's token is `center=False, context_depth=0`. With a few speakers the frame's own mouth shape tells who
+    speaks
+    more than what is said: subtracting the clip's mean prompt removes that, a short context resolves what one frame
+    cannot.
     """
 
     center: bool = False

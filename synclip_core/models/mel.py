@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 WINDOW, HOP, FFT = 400, 160, 512  # 25 ms, 10 ms at 16 kHz
@@ -27,9 +28,13 @@ def mel_filterbank(bands: int, sample_rate: int, low: float = 60.0, high: float 
 class MelFrontEnd(nn.Module):
     """Waveform -> `sub_frames` layers of normalised log-mel, one row a video frame.
 
-    Each band is normalised by its mean and deviation over the clip, which takes microphone, room and much of the voice out.
+    Each band is normalised by its mean and deviation over the clip, which takes microphone, room and much of the
+    voice out.
     Digital silence does not take part in the statistics: padding must not change the tokens of the speech beside it.
     """
+
+    filters: Tensor
+    window: Tensor
 
     def __init__(self, bands: int, sub_frames: int, sample_rate: int, fps: float) -> None:
         super().__init__()
@@ -40,7 +45,7 @@ class MelFrontEnd(nn.Module):
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
     def log_mel(self, waveform: Tensor) -> Tensor:
-        """waveform: [B, N] -> [B, bands, T * sub_frames], natural log of power, centred at 0, 10, 20, 30 ms of the frame."""
+        """waveform: [B, N] -> [B, bands, T * sub_frames], log of power, centred at 0, 10, 20, 30 ms of the frame."""
         spectrum = torch.stft(
             waveform, FFT, HOP, WINDOW, self.window.to(waveform), center=True, pad_mode="constant", return_complex=True
         )
@@ -53,8 +58,9 @@ class MelFrontEnd(nn.Module):
         """Per-band mean and variance normalisation over the clip's audible frames; [B, bands, M] -> the same."""
         loud = log_mel.amax((1, 2), keepdim=True)
         x = log_mel.maximum(loud - RANGE)
-        # a frame is audible unless the whole of it lies at the digital floor
-        audible = (log_mel.amax(1, keepdim=True) > math.log(FLOOR) + 1e-3).to(x)
+        # a frame is audible unless the whole of it, or of a neighbour that its window touches, lies at the digital floor
+        silent = (log_mel.amax(1, keepdim=True) <= math.log(FLOOR) + 1e-3).to(x)
+        audible = 1 - F.max_pool1d(silent, 5, stride=1, padding=2)
         count = audible.sum(2, keepdim=True).clamp_min(1)
         mean = (x * audible).sum(2, keepdim=True) / count
         std = (((x - mean) ** 2 * audible).sum(2, keepdim=True) / count).sqrt()

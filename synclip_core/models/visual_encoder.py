@@ -1,4 +1,4 @@
-"""The visual encoder: a ViT over visible patches plus three learned prompt tokens (papers/synclipmae.txt, section 3.2)."""
+"""The visual encoder: a ViT over visible patches plus three learned prompts (papers/synclipmae.txt, section 3.2)."""
 
 import math
 from typing import Any
@@ -26,7 +26,7 @@ class LinearStem(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Strided convolutions; hidden patches are zeroed before and after each one, so that nothing of them leaks (ConvMAE)."""
+    """Strided convolutions; hidden patches are zeroed before and after each, so that nothing leaks (ConvMAE)."""
 
     def __init__(self, config: VisualConfig, *, ops: Any = nn) -> None:
         super().__init__()

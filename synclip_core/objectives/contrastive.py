@@ -8,8 +8,8 @@ def positive_set(clip: Tensor, frame: Tensor, audio: Tensor, neighbours: int, th
     """Which video token may stand for which audio token.
 
     clip, frame: [M] index of the clip and the frame of each token; audio: [M, F] features whose cosine similarity is
-    compared with `threshold` (over 1: off). Returns [M, M] bool: the aligned pair, neighbours within `neighbours` frames of
-    the same clip, and pairs whose audio sounds the same.
+    compared with `threshold` (over 1: off). Returns [M, M] bool: the aligned pair, neighbours within `neighbours`
+    frames of the same clip, and pairs whose audio sounds the same.
     """
     near = (clip[:, None] == clip[None]) & ((frame[:, None] - frame[None]).abs() <= neighbours)
     if threshold <= 1:
@@ -21,8 +21,8 @@ def positive_set(clip: Tensor, frame: Tensor, audio: Tensor, neighbours: int, th
 def contrastive_loss(logits: Tensor, positive: Tensor, ignore: Tensor | None = None) -> Tensor:
     """-log of the probability mass on the positives, averaged over both directions.
 
-    logits: [M, M], audio rows against video columns, already divided by the temperature; positive: [M, M] bool with at least
-    one true entry a row and column; ignore: [M, M] bool, pairs that are neither positive nor negative.
+    logits: [M, M], audio rows against video columns, already divided by the temperature; positive: [M, M] bool with
+    at least one true entry a row and column; ignore: [M, M] bool, pairs that are neither positive nor negative.
     """
     if ignore is not None:
         logits = logits.masked_fill(ignore & ~positive, float("-inf"))

@@ -7,7 +7,8 @@ from torch import Tensor
 def reconstruction_loss(predicted: Tensor, target: Tensor, keep: Tensor) -> Tensor:
     """Mean squared error over the patches that bypass 1 did not see.
 
-    predicted, target: [N, P, patch^2 * 3]; keep: [N, V] indices of the visible patches. MAE's ablation found that the loss on
+    predicted, target: [N, P, patch^2 * 3]; keep: [N, V] indices of the visible patches. MAE's ablation found that the
+    loss on
     visible patches costs accuracy (He et al. 2022, section 3), and the text of the paper does not say otherwise.
     """
     error = ((predicted - target) ** 2).mean(-1)

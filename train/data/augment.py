@@ -1,4 +1,4 @@
-"""What a batch suffers before the model sees it. One draw a clip: an augmented clip is still one person in one light."""
+"""What a batch suffers before the model sees it. One draw a clip: it is still one person in one light."""
 
 import math
 
@@ -31,7 +31,11 @@ def geometric(
     cos, sin = angle.cos() * scale, angle.sin() * scale
     # output point (centred) -> canonical point (centred): linear @ p + shift
     linear = torch.stack(
-        [torch.stack([cos * stretch * sign, -sin / stretch], -1), torch.stack([sin * stretch * sign, cos / stretch], -1)], -2
+        [
+            torch.stack([cos * stretch * sign, -sin / stretch], -1),
+            torch.stack([sin * stretch * sign, cos / stretch], -1),
+        ],
+        -2,
     )
     theta = torch.cat([linear, 2 * shift[..., None]], -1) / (1 + 2 * margin)
     grid = F.affine_grid(theta.flatten(0, 1), [batch * frames, 3, size, size], align_corners=False)
@@ -83,7 +87,7 @@ def photometric(frames: Tensor, strength: float, generator: torch.Generator) -> 
 
 
 def mel(log_mel: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Other voices and other rooms: the frequency axis warped, noise added. log_mel: [B, bands, M], natural log of power."""
+    """Other voices, other rooms: the frequency axis warped, noise added. log_mel: [B, bands, M], log of power."""
     if strength <= 0:
         return log_mel
     batch, bands, _ = log_mel.shape

@@ -10,7 +10,8 @@ import numpy as np
 class Clip:
     """Everything on the 25 fps clock of one face track.
 
-    crops: [T, S, S, 3] uint8, the canonical face square with `margin` around it; geometry: [T, 60, 2] canonical positions of
+    crops: [T, S, S, 3] uint8, the canonical face square with `margin` around it; geometry: [T, 60, 2] canonical
+    positions of
     GEOMETRY_POINTS; valid: [T] bool, frames where the face was seen; audio: [T * 640] float32, 16 kHz mono.
     """
 

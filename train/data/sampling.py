@@ -23,8 +23,8 @@ SAMPLES = RATE // 25  # audio samples a frame
 
 @dataclass
 class Batch:
-    """crops: [B, T, S, S, 3] uint8; geometry: [B, T, 60, 2] canonical; valid: [B, T] bool; audio: [B, T * 640]; trusted: [B] bool,
-    clips whose audio belongs to their video, so that they may take part in the contrast."""
+    """crops: [B, T, S, S, 3] uint8; geometry: [B, T, 60, 2] canonical; valid: [B, T] bool; audio: [B, T * 640];
+    trusted: [B] bool, clips whose audio belongs to their video, so that they may take part in the contrast."""
 
     crops: Tensor
     geometry: Tensor
@@ -37,7 +37,9 @@ class Batch:
 class ClipStore:
     """All samples of a split, encoded in memory; decoded ones are kept while they fit in `cache_gb`."""
 
-    def __init__(self, folder: str | Path, split: str, cache_gb: float, holdout: int = 0, held_out: bool = False) -> None:
+    def __init__(
+        self, folder: str | Path, split: str, cache_gb: float, holdout: int = 0, held_out: bool = False
+    ) -> None:
         paths = sorted(Path(folder).glob("*.tar"))
         if not paths:
             raise SyncLipError(f"{folder}: no shards (*.tar) here; write them with python -m train.prepare")
@@ -119,7 +121,7 @@ class Sampler:
 
 
 def cut(clip: Clip, config: DataConfig, rng: np.random.Generator) -> tuple | None:
-    """A stretch of `config.frames` frames at a random speed, the clip's own offset removed; None where faces are missing."""
+    """A stretch of frames at a random speed, the clip's own offset removed; None where faces are missing."""
     length, frames = len(clip), config.frames
     offset = int(clip.meta.get("offset", 0))
     speed = float(np.clip(np.exp(rng.normal(0, config.speed)), 0.85, 1.18))

@@ -1,0 +1,137 @@
+"""The network: what masks hide stays hidden, what streams equals the whole, sizes are those of the paper."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from synclip_core.checkpoint import load_checkpoint, save_checkpoint
+from synclip_core.errors import SyncLipError
+from synclip_core.models import masking
+from synclip_core.models.audio_stream import AudioTokenStream, in_spans, with_context
+from synclip_core.models.config import SyncLipMAEConfig, from_dict, paper, tiny
+from synclip_core.models.decoder import patchify, unpatchify
+from synclip_core.models.synclipmae import SyncLipMAE
+from synclip_core.models.visual_encoder import VisualEncoder
+
+
+@pytest.fixture(scope="module")
+def model() -> SyncLipMAE:
+    torch.manual_seed(0)
+    return SyncLipMAE(tiny()).eval()
+
+
+def hidden_pixels(keep: torch.Tensor, grid: tuple[int, int], patch: int) -> torch.Tensor:
+    mask = torch.ones(grid[0] * grid[1])
+    mask[keep] = 0
+    return mask.view(1, 1, *grid).repeat_interleave(patch, 2).repeat_interleave(patch, 3)
+
+
+@pytest.mark.parametrize("stem", ["conv", "linear"])
+def test_hidden_patches_do_not_leak(stem: str) -> None:
+    torch.manual_seed(1)
+    base = tiny().visual
+    config = type(base)(**{**base.__dict__, "stem": stem})
+    encoder = VisualEncoder(config).eval()
+    frames = torch.rand(1, 3, 112, 112)
+    keep = masking.uniform_keep(1, encoder.patches, 0.75, torch.Generator().manual_seed(0))
+    hidden = hidden_pixels(keep[0], encoder.grid, 16)
+    with torch.inference_mode():
+        before = encoder(frames, keep)
+        after = encoder(frames * (1 - hidden) + torch.rand_like(frames) * hidden, keep)
+        changed = encoder((frames + 0.1 * (1 - hidden)).clamp(0, 1), keep)
+    assert torch.equal(before[0], after[0]) and torch.equal(before[1], after[1])
+    assert not torch.allclose(before[1], changed[1])
+
+
+def test_face_preserving_mask_keeps_the_mouth() -> None:
+    importance = masking.face_importance(7, 7)
+    keep = masking.face_preserving_keep(4000, importance, 0.6, torch.Generator().manual_seed(0))
+    share = torch.zeros(49).index_add(0, keep.flatten(), torch.ones(keep.numel())) / 4000
+    mouth = [r * 7 + c for r in (4, 5) for c in (2, 3, 4)]
+    assert share[mouth].min() > 0.99
+    assert share[[0, 6, 42, 48]].max() < 0.2
+    uniform = masking.uniform_keep(4000, 49, 0.6, torch.Generator().manual_seed(0))
+    counts = torch.bincount(uniform.flatten(), minlength=49) / 4000
+    assert torch.allclose(counts, torch.full((49,), keep.shape[1] / 49), atol=0.04)
+    assert (keep.diff(dim=1) > 0).all()  # sorted, none twice
+
+
+def test_patchify_is_inverted_by_unpatchify() -> None:
+    frames = torch.rand(2, 3, 112, 112)
+    assert torch.equal(unpatchify(patchify(frames, 16), 16, (7, 7)), frames)
+
+
+def test_audio_in_blocks_equals_audio_at_once(model: SyncLipMAE) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, 640 * 333).astype(np.float32)
+    with torch.inference_mode():
+        whole = model.audio_tokens(torch.from_numpy(wave)[None])[0]
+    stream = AudioTokenStream(model)
+    for piece in with_context(wave[i : i + 640 * 70] for i in range(0, len(wave), 640 * 70)):
+        stream.push(piece)
+    assert torch.allclose(stream.finish(), whole, atol=1e-5)
+
+
+def test_long_clips_go_through_the_vocal_head_in_pieces(model: SyncLipMAE) -> None:
+    prompts = torch.randn(1, 200, 128)
+    with torch.inference_mode():
+        pieces = in_spans(model.vocal_head, prompts, context=4, span=33)
+        assert torch.allclose(pieces, model.vocal_head(prompts), atol=1e-5)
+        assert not torch.allclose(in_spans(model.vocal_head, prompts, context=0, span=33), pieces, atol=1e-3)
+
+
+def test_vocal_tokens_do_not_see_a_constant_face(model: SyncLipMAE) -> None:
+    prompts = torch.randn(1, 50, 3, 128)
+    with torch.inference_mode():
+        assert torch.allclose(model.vocal_tokens(prompts), model.vocal_tokens(prompts + 3.0), atol=1e-4)
+
+
+def test_silence_beside_speech_does_not_change_its_mel(model: SyncLipMAE) -> None:
+    speech = np.random.default_rng(0).normal(0, 0.1, 640 * 50).astype(np.float32)
+    padded = np.concatenate([np.zeros(640 * 50, np.float32), speech])
+    alone = torch.cat(model.front_end(torch.from_numpy(speech)[None]), -1)
+    beside = torch.cat(model.front_end(torch.from_numpy(padded)[None]), -1)[:, 50:]
+    assert torch.allclose(alone[:, 2:], beside[:, 2:], atol=0.05)
+
+
+def test_mel_follows_the_sound_in_time(model: SyncLipMAE) -> None:
+    wave = torch.zeros(1, 640 * 20)
+    wave[0, 640 * 7 : 640 * 8] = torch.sin(torch.arange(640) * 2 * math.pi * 1000 / 16000)
+    energy = sum(layer.exp().sum(-1) for layer in model.front_end.layers(model.front_end.log_mel(wave)))
+    assert int(energy[0].argmax()) == 7
+
+
+def test_paper_encoder_has_the_size_of_sapiens() -> None:
+    with torch.device("meta"):
+        encoder = VisualEncoder(paper().visual)
+    blocks = sum(p.numel() for p in encoder.blocks.parameters())
+    width = 1024
+    assert blocks == 24 * (12 * width * width + 13 * width)  # qkv, proj, mlp with biases, two norms
+    assert encoder.patches == 64 * 48
+    total = sum(p.numel() for n, p in encoder.named_parameters() if n not in ("prompts",))
+    assert total == blocks + 2 * width + 3 * 16 * 16 * width + width + 3072 * width
+    assert 0.30e9 < total < 0.32e9
+
+
+def test_checkpoint_round_trip_and_refusals(tmp_path, model: SyncLipMAE) -> None:
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(path, model, {"note": "test"})
+    loaded = load_checkpoint(path)
+    assert loaded.metadata == {"note": "test"}
+    frames = torch.rand(2, 3, 112, 112)
+    with torch.inference_mode():
+        assert torch.equal(loaded.model.prompts(frames), model.prompts(frames))
+    pickled = tmp_path / "m.pt"
+    torch.save({"a": torch.zeros(1)}, pickled)
+    with pytest.raises(SyncLipError, match="safetensors"):
+        load_checkpoint(pickled)
+    with pytest.raises(SyncLipError, match="no such file"):
+        load_checkpoint(tmp_path / "nothing.safetensors")
+
+
+def test_config_names_what_is_wrong() -> None:
+    with pytest.raises(SyncLipError, match="unknown setting 'widht'"):
+        from_dict(SyncLipMAEConfig, {"visual": {"widht": 3}})
+    with pytest.raises(SyncLipError, match=r"visual\.width: expected int, got 'wide'"):
+        from_dict(SyncLipMAEConfig, {"visual": {"width": "wide"}})

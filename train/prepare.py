@@ -1,0 +1,172 @@
+"""`python -m train.prepare --data DIR --out SHARDS`: videos -> face-crop shards, resumable, with a report of refusals.
+
+DIR holds a clips.csv (file, split, sync, identity, source, licence, ...) or just videos, which then form the split
+"train" with a subject each. A shard is made of the same videos each time, so a finished one is skipped on the next run.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from synclip_core.errors import SyncLipError
+from synclip_core.media import geometry
+from synclip_core.media.audio import read_audio
+from synclip_core.media.info import probe
+from synclip_core.media.selection import TrackCollector, select_tracks
+from synclip_core.media.track_output import TrackChunk
+from synclip_core.media.tracking import FaceTracker, TrackOptions
+from synclip_core.media.video import iter_ticks
+from train.data.clip import Clip
+from train.data.shards import encode_sample, write_shard
+
+CROP, MARGIN = 128, 1 / 14  # 112 pixels of face and room around it for geometric jitter
+SEGMENT, SHORTEST = 150, 25  # ticks of a sample
+VIDEOS_A_SHARD = 64
+SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg"}
+
+
+def list_videos(folder: Path) -> list[dict[str, Any]]:
+    """Rows with file, split, kind, sync, subject, source, licence. Raises SyncLipError when there is nothing."""
+    table = folder / "clips.csv"
+    if table.is_file():
+        with open(table, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        missing = {"file", "split"} - set(rows[0] if rows else {})
+        if missing:
+            raise SyncLipError(f"{table}: expected columns file and split, without {', '.join(sorted(missing))}")
+        return [
+            {
+                "file": row["file"],
+                "split": row["split"],
+                "kind": row.get("kind") or "real",
+                "sync": row.get("sync") or "unknown",
+                "source": row.get("source") or Path(row["file"]).parts[0],
+                "subject": row.get("identity") or Path(row["file"]).parts[0],
+                "licence": row.get("licence") or "",
+            }
+            for row in rows
+        ]
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise SyncLipError(f"{folder}: neither clips.csv nor videos here")
+    names = [str(p.relative_to(folder)) for p in files]
+    common = {"split": "train", "kind": "real", "sync": "unknown", "source": folder.name, "licence": ""}
+    return [{"file": name, "subject": name, **common} for name in names]
+
+
+def video_samples(path: Path, row: dict[str, Any], tracker: FaceTracker) -> list[Clip]:
+    """The main face of a video as samples of about SEGMENT ticks. Raises SyncLipError when there is nothing to use."""
+    if not probe(path).has_audio:
+        raise SyncLipError("no audio track")
+    reader = iter_ticks(path, max_side=1280)
+    collector, chunks = TrackCollector(), []
+    try:
+        for chunk in tracker.run(reader):
+            collector.add(chunk)
+            chunks.append(chunk)
+    finally:
+        reader.close()
+    chosen = select_tracks(collector.summaries(), "auto")
+    if not chosen:
+        raise SyncLipError("no face found")
+    audio = read_audio(path)
+    samples = [s for track in chosen for s in track_samples([c for c in chunks if c.track_id == track], audio, row)]
+    if not samples:
+        raise SyncLipError(f"no face for {SHORTEST / 25:.0f} s on end")
+    return samples
+
+
+def track_samples(chunks: list[TrackChunk], audio: np.ndarray, row: dict[str, Any]) -> list[Clip]:
+    """One face track cut into samples of equal length."""
+    ticks, crops, valid = (np.concatenate([getattr(c, n) for c in chunks]) for n in ("ticks", "crops", "valid"))
+    transforms, landmarks = (np.concatenate([getattr(c, n) for c in chunks]) for n in ("transforms", "landmarks"))
+    points = geometry.apply(geometry.invert(transforms), landmarks[:, geometry.GEOMETRY_POINTS])
+    parts = max(1, round(len(ticks) / SEGMENT))
+    edges = np.linspace(0, len(ticks), parts + 1).astype(int)
+    samples = []
+    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        if end - begin < SHORTEST or valid[begin:end].mean() < 0.5:
+            continue
+        first = int(ticks[begin])
+        key = f"{Path(row['file']).with_suffix('')}_{first:06d}"
+        for character in "./\\ ":
+            key = key.replace(character, "_")
+        sound = np.zeros((end - begin) * 640, np.float32)
+        heard = audio[first * 640 : first * 640 + len(sound)]
+        sound[: len(heard)] = heard
+        meta = {**row, "start_s": first / 25, "offset": 0, "offset_confidence": 1.0}
+        samples.append(Clip(key, crops[begin:end], points[begin:end], valid[begin:end], sound, MARGIN, meta))
+    return samples
+
+
+def prepare(folder: Path, out: Path, splits: set[str] | None, part: tuple[int, int]) -> dict[str, Any]:
+    """Write the shards of `folder`; returns the report that also lies in out/report-I-of-N.json."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [row for row in list_videos(folder) if splits is None or row["split"] in splits]
+    groups = []
+    for split in sorted({row["split"] for row in rows}):
+        own = [row for row in rows if row["split"] == split]
+        groups += [(split, i, own[i : i + VIDEOS_A_SHARD]) for i in range(0, len(own), VIDEOS_A_SHARD)]
+    groups = groups[part[0] :: part[1]]
+    tracker = FaceTracker(TrackOptions(crop_size=CROP, margin=MARGIN, missing="interpolate"))
+    total = Counter[str]()
+    refused: dict[str, str] = {}
+    bar = tqdm(total=sum(len(g[2]) for g in groups), desc="prepare", unit="video")
+    for split, start, videos in groups:
+        shard = out / f"{split}-{start:06d}.tar"
+        notes = shard.with_suffix(".json")
+        if shard.exists() and notes.exists():
+            kept = json.loads(notes.read_text(encoding="utf-8"))
+            bar.update(len(videos))
+        else:
+            samples: dict[str, dict[str, bytes]] = {}
+            kept = {"samples": 0, "ticks": 0, "refused": {}}
+            for row in videos:
+                try:
+                    for clip in video_samples(folder / row["file"], row, tracker):
+                        samples[clip.key] = encode_sample(clip)
+                        kept["ticks"] += len(clip)
+                except SyncLipError as error:
+                    kept["refused"][row["file"]] = str(error)
+                bar.update()
+            kept["samples"] = len(samples)
+            write_shard(shard, samples)
+            notes.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        total.update({"samples": kept["samples"], "ticks": kept["ticks"]})
+        refused |= kept["refused"]
+    bar.close()
+    report = {**total, "hours": round(total["ticks"] / 25 / 3600, 3), "refused": refused}
+    (out / f"report-{part[0]}-of-{part[1]}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    return report
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m train.prepare", description=__doc__)
+    parser.add_argument("--data", required=True, type=Path, help="folder with clips.csv or with videos")
+    parser.add_argument("--out", required=True, type=Path, help="folder for the shards")
+    parser.add_argument("--split", action="append", help="only this split (may be given more than once)")
+    parser.add_argument("--part", default="0/1", metavar="I/N", help="work on part I of N, one process each")
+    options = parser.parse_args(arguments)
+    try:
+        index, count = (int(x) for x in options.part.split("/"))
+        report = prepare(options.data, options.out, set(options.split) if options.split else None, (index, count))
+    except SyncLipError as error:
+        print(f"prepare: {error}", file=sys.stderr)
+        return 4
+    except ValueError:
+        print(f"prepare: --part {options.part}: expected I/N such as 0/4", file=sys.stderr)
+        return 2
+    print(json.dumps(report, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
