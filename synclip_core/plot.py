@@ -247,7 +247,7 @@ def _curve(canvas: _Canvas, box: Box, report: ScoreReport) -> None:
         return
     reach = len(report.curve) // 2
     low, high = min(v for _, v in known), max(v for _, v in known)
-    span = max(high - low, 1e-6)
+    span = max(high - low, 0.05)  # a flat curve is to look flat
 
     def at(lag: float, value: float) -> tuple[float, float]:
         return left + 12 + (lag + reach) / (2 * reach) * (width - 24), top + 40 + (high - value) / span * (height - 80)
