@@ -5,10 +5,11 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from media_clips import number_image, read_number, write_clip
+from media_clips import click_times, clicks, number_image, read_number, write_clip
 
 from synclip_core.errors import SyncLipError
 from synclip_core.media import picture
+from synclip_core.media.audio import read_audio
 from synclip_core.media.info import probe
 from synclip_core.media.span import video_span
 from synclip_core.media.timing import Times, tick_count
@@ -246,6 +247,13 @@ def test_closing_early_releases_the_file(tmp_path):
     next(reader)
     reader.close()
     assert next(reader, None) is None
+
+
+def test_a_long_video_is_not_taken_for_a_jump_of_the_clock(tmp_path):
+    path = write_clip(tmp_path / "long.mp4", frames=720, fps=2, audio=[clicks([359.0], 360, 8000)], rate=8000)
+    reader = iter_ticks(path)
+    assert sum(1 for _ in reader) == reader.expected == 9000
+    assert click_times(read_audio(path), 16_000, [359.0])[0] == pytest.approx(359.0, abs=0.001)
 
 
 def test_times_never_run_backwards():
