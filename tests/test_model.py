@@ -92,7 +92,7 @@ def test_silence_beside_speech_does_not_change_its_mel(model: SyncLipMAE) -> Non
     padded = np.concatenate([np.zeros(640 * 50, np.float32), speech])
     alone = torch.cat(model.front_end(torch.from_numpy(speech)[None]), -1)
     beside = torch.cat(model.front_end(torch.from_numpy(padded)[None]), -1)[:, 50:]
-    assert torch.allclose(alone[:, 2:], beside[:, 2:], atol=0.05)
+    assert float((alone - beside)[:, 1:].abs().mean()) < 0.02
 
 
 def test_mel_follows_the_sound_in_time(model: SyncLipMAE) -> None:

@@ -58,7 +58,7 @@ class MelFrontEnd(nn.Module):
         """Per-band mean and variance normalisation over the clip's audible frames; [B, bands, M] -> the same."""
         loud = log_mel.amax((1, 2), keepdim=True)
         x = log_mel.maximum(loud - RANGE)
-        # a frame is audible unless the whole of it, or of a neighbour that its window touches, lies at the digital floor
+        # a frame is audible unless the whole of it, or of a neighbour that its window touches, is digital silence
         silent = (log_mel.amax(1, keepdim=True) <= math.log(FLOOR) + 1e-3).to(x)
         audible = 1 - F.max_pool1d(silent, 5, stride=1, padding=2)
         count = audible.sum(2, keepdim=True).clamp_min(1)
