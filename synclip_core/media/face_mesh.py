@@ -70,7 +70,7 @@ def snap_level(rois: np.ndarray) -> np.ndarray:
 def read_region(image: np.ndarray, roi: np.ndarray, size: int) -> torch.Tensor:
     """[3, size, size] uint8: the region of `image` (black outside); upright whole-pixel regions take the fast way."""
     if roi[1, 0] != 0 or roi[0, 0] != np.rint(roi[0, 0]):
-        return torch.from_numpy(crop_face(image, roi, size)).permute(2, 0, 1)
+        return torch.from_numpy(np.array(crop_face(image, roi, size))).permute(2, 0, 1)
     side, left, top = int(roi[0, 0]), int(roi[0, 2]), int(roi[1, 2])
     height, width = image.shape[:2]
     part = image[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]

@@ -45,6 +45,10 @@ def paste_face(
     if place is None:
         return frame.copy()
     left, top, right, bottom = place
+    reachable = _reachable(to_frame, size, frame.shape[:2])
+    if reachable is not None:
+        crop = crop[reachable]
+        original = original if original is None else original[reachable]
     weight = square_mask(size, feather)
     if mask is not None:
         weight = weight * np.asarray(_resized(np.asarray(mask, np.float32), size))
@@ -72,6 +76,23 @@ def _bounds(to_frame: np.ndarray, size: int, shape: tuple[int, ...]) -> tuple[in
     left, top = np.maximum(np.floor(corners.min(0)).astype(int), 0)
     right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int), [shape[1], shape[0]])
     return (int(left), int(top), int(right), int(bottom)) if right > left and bottom > top else None
+
+
+def _reachable(to_frame: np.ndarray, size: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+    """For a crop that reaches beyond the frame: which pixel (rows, columns; [S, S] each) to show at every pixel.
+
+    The crop is black out there; sampling would drag that over the frame's edge, so the nearest pixel inside stands in.
+    """
+    corners = geometry.apply(to_frame, np.array([[0, 0], [size, 0], [0, size], [size, size]]))
+    edge = np.array([shape[1], shape[0]])
+    if (corners >= 0).all() and (corners <= edge).all():
+        return None
+    rows, columns = np.mgrid[:size, :size] + 0.5
+    places = geometry.apply(to_frame, np.stack([columns, rows], -1).reshape(-1, 2))
+    rim = min(float(np.sqrt(abs(np.linalg.det(to_frame[:, :2])))), edge.min() / 2)  # a pixel of the crop
+    back = geometry.apply(geometry.invert(to_frame), np.clip(places, rim, edge - rim))
+    found = np.clip(np.floor(back).astype(int), 0, size - 1).reshape(size, size, 2)
+    return found[..., 1], found[..., 0]
 
 
 def _inside(to_frame: np.ndarray, size: int, place: tuple[int, int, int, int]) -> np.ndarray:

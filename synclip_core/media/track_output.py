@@ -163,7 +163,7 @@ class TrackWriter:
             row.patch = None
             self._finished.append((row, transform, crop))
         self._emitted = until
-        drop = max(0, self._emitted - self._radius)
+        drop = max(0, self._emitted - max(self._radius, 1))  # the last one stays: a gap begins from it
         self._rows, self._emitted = self._rows[drop:], self._emitted - drop
 
     def ready(self) -> Iterator[TrackChunk]:

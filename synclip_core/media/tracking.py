@@ -66,29 +66,31 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._next_id = 0
         self._detected_at = -(10**9)
-        writers: dict[int, TrackWriter] = {}
+        self._writers: dict[int, TrackWriter] = {}
         for block in self._blocks(ticks):
-            for cut, segment in _segments(block):
-                if cut:
-                    self._tracks.clear()
-                    for writer in writers.values():
-                        yield from writer.finish()
-                    writers.clear()
-                self._follow(segment)
-                self._require_faces(segment)
-                for track in self._tracks:
-                    if track.id not in writers:
-                        writers[track.id] = TrackWriter(track.id, self.options)
-                for track_id, writer in list(writers.items()):
-                    observed = next((t.observed for t in self._tracks if t.id == track_id), {})
-                    for i, (tick, frame) in enumerate(segment):
-                        writer.push(tick, frame.image, observed.get(i))
-                    yield from writer.ready()
-                    if not any(t.id == track_id for t in self._tracks):
-                        yield from writer.finish()
-                        del writers[track_id]
-        for writer in writers.values():
+            yield from self._process(block)
+            block.clear()  # the frames go before the next ones come
+        for writer in self._writers.values():
             yield from writer.finish()
+
+    def _process(self, block: list[tuple[int, Frame, bool]]) -> Iterator[TrackChunk]:
+        for cut, segment in _segments(block):
+            if cut:
+                self._tracks.clear()
+                yield from self._finish_ended()
+            self._follow(segment)
+            self._require_faces(segment)
+            for track in self._tracks:
+                writer = self._writers.setdefault(track.id, TrackWriter(track.id, self.options))
+                for i, (tick, frame) in enumerate(segment):
+                    writer.push(tick, frame.image, track.observed.get(i))
+                yield from writer.ready()
+            yield from self._finish_ended()
+
+    def _finish_ended(self) -> Iterator[TrackChunk]:
+        """The last chunks of tracks that are no more."""
+        for track_id in sorted(set(self._writers) - {track.id for track in self._tracks}):
+            yield from self._writers.pop(track_id).finish()
 
     def _blocks(self, ticks: Iterable[tuple[int, Frame]]) -> Iterator[list[tuple[int, Frame, bool]]]:
         """Blocks of (tick, frame, a cut lies before it); their borders depend on the ticks alone."""
