@@ -53,6 +53,7 @@ def save_safetensors(path: str | Path, tensors: dict[str, torch.Tensor], header:
     temporary = Path(name)
     try:
         save_file(tensors, temporary, header)
+        temporary.chmod(0o644)  # mkstemp makes it private
         temporary.replace(target)
     except (OSError, SafetensorError) as error:
         raise SyncLipError(f"{target}: cannot write ({error})") from error
