@@ -8,15 +8,12 @@ import yaml
 from synclip_core.errors import SyncLipError
 from synclip_core.models.config import SyncLipMAEConfig, from_dict, tiny
 
+LEARN = ("all", "vision", "alignment")
+
 
 @dataclass(frozen=True)
 class DataConfig:
     shards: str = "runs/data"  # folder written by `python -m train.prepare`
-    clips: int = 9  # clips in a batch: one subject each
-    frames: int = 48  # consecutive frames of a clip
-    reconstruct: int = (
-        4  # frames of each clip that bypass 1 and the decoder see; the losses are means, so this only saves time
-    )
     speed: float = 0.08  # deviation of the log playing speed: other tempos and, as pitch follows, other voices
     source_power: float = 0.5  # clips of a source are drawn in proportion to its hours to this power
     min_offset_confidence: float = (
@@ -51,11 +48,30 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class OptimConfig:
+class StageConfig:
+    """A stretch of training with an optimiser of its own; it starts from the averaged weights of the stage before.
+
+    learn: "all" is the paper's objective. The other two are for those who have little data and no GPU, and train parts
+    of it at a fraction of the cost: "vision" teaches the visual encoder the lips' geometry from single frames of many
+    faces; "alignment" teaches the audio adapter and the vocal head with the visual encoder at rest, so that its prompts
+    are computed once, in `views` augmented versions.
+    """
+
+    learn: str = "all"  # "all" | "vision" | "alignment"
     steps: int = 2000
     lr: float = 1e-3
     warmup: int = 100
-    final_lr: float = 0.02  # of lr, at the end of the cosine
+    clips: int = 9  # clips in a batch
+    frames: int = 48  # consecutive frames of a clip
+    reconstruct: int = (
+        4  # frames of each clip that bypass 1 and the decoder see; losses are means: this only saves time
+    )
+    views: int = 2
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    final_lr: float = 0.02  # of a stage's lr, at the end of its cosine
     weight_decay: float = 0.05
     clip: float = 1.0
     ema: float = 0.995
@@ -70,6 +86,7 @@ class PretrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    stages: tuple[StageConfig, ...] = (StageConfig(),)
     validate_every: int = 200
     checkpoint_every: int = 100
 
@@ -82,4 +99,12 @@ def load_config(path: str | Path) -> PretrainConfig:
         raise SyncLipError(f"{path}: cannot read the config ({error.strerror})") from error
     except yaml.YAMLError as error:
         raise SyncLipError(f"{path}: not valid YAML: {error}") from error
-    return from_dict(PretrainConfig, data or {}, str(path))
+    config = from_dict(PretrainConfig, data or {}, str(path))
+    for number, stage in enumerate(config.stages):
+        if stage.learn not in LEARN:
+            raise SyncLipError(f"{path}: stages[{number}].learn is {stage.learn!r}; expected one of {', '.join(LEARN)}")
+        if stage.learn == "vision" and not config.model.geometry_points:
+            raise SyncLipError(f"{path}: stages[{number}] learns geometry, but model.geometry_points is 0")
+    if not config.stages:
+        raise SyncLipError(f"{path}: stages is empty; leave it out for one stage of the whole objective")
+    return config

@@ -13,7 +13,7 @@ from synclip_core.models.visual_encoder import IDENTITY, VOCAL
 from synclip_core.objectives.contrastive import contrastive_loss, positive_set
 from synclip_core.objectives.decorrelation import decorrelation_loss
 from synclip_core.objectives.reconstruction import reconstruction_loss
-from train.config import AugmentConfig, DataConfig, LossConfig
+from train.config import AugmentConfig, LossConfig, StageConfig
 from train.data import augment
 from train.data.sampling import Batch
 
@@ -31,12 +31,16 @@ class Losses:
 def pretraining_losses(
     model: SyncLipMAE,
     batch: Batch,
-    data: DataConfig,
+    stage: StageConfig,
     augmentation: AugmentConfig,
     loss: LossConfig,
     generator: torch.Generator,
 ) -> Losses:
-    """One forward pass: two bypasses, two decodings, all terms of the objective."""
+    """One forward pass: two bypasses, two decodings, all terms of the objective; or what the stage learns of it."""
+    if stage.learn == "vision":
+        return vision_losses(model, batch, augmentation, generator)
+    if stage.learn == "alignment":
+        return alignment_losses(model, batch, augmentation, loss, generator)
     config = model.config.visual
     device = model.logit_scale.device
     clips, frames = batch.valid.shape
@@ -56,7 +60,7 @@ def pretraining_losses(
     # 3. audio tokens
     audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, generator)
     # 4. bypass 1 and both decodings on a few frames of each clip
-    chosen = torch.stack([torch.randperm(frames, generator=generator)[: data.reconstruct] for _ in range(clips)]).to(
+    chosen = torch.stack([torch.randperm(frames, generator=generator)[: stage.reconstruct] for _ in range(clips)]).to(
         device
     )
     rows = torch.arange(clips, device=device)[:, None]
@@ -86,6 +90,34 @@ def pretraining_losses(
         parts["geometry"] = geometry_loss(model, centered, geometry.to(device), valid)
         total = total + loss.geometry * parts["geometry"]
     return Losses(total, parts)
+
+
+def vision_losses(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, generator: torch.Generator) -> Losses:
+    """The lips' geometry from the vocal prompt of single frames; the mean that is taken out is that of the batch."""
+    config = model.config.visual
+    device = model.logit_scale.device
+    images, geometry = augment.geometric(
+        batch.crops.to(device), batch.geometry, batch.margin, config.image_size[0], augmentation.geometric, generator
+    )
+    jittered = augment.photometric(images, augmentation.photometric, generator).flatten(0, 1)
+    keep = face_preserving_keep(len(jittered), model.importance.cpu(), config.face_mask_ratio, generator).to(device)
+    valid = batch.valid.to(device).view(1, -1)
+    centered = model.vocal_head.centered(model.visual(jittered, keep)[1][None, :, VOCAL], valid)
+    error = geometry_loss(model, centered, geometry.to(device).flatten(0, 1)[None], valid)
+    return Losses(error, {"geometry": error})
+
+
+def alignment_losses(
+    model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, loss: LossConfig, generator: torch.Generator
+) -> Losses:
+    """The contrast alone, on prompts that were computed before."""
+    assert batch.prompts is not None
+    device = model.logit_scale.device
+    valid = batch.valid.to(device)
+    vocal = model.vocal_head(model.vocal_head.centered(batch.prompts.to(device), valid))
+    audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, generator)
+    contrast = alignment(model, audio, vocal, sound, valid & batch.trusted.to(device)[:, None], loss)
+    return Losses(contrast, {"contrastive": contrast})
 
 
 def audio_tokens(

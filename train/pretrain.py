@@ -6,11 +6,13 @@ Started again on the same folder it goes on from the last checkpoint. Each step 
 
 import argparse
 import copy
+import itertools
 import json
 import math
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from tqdm import tqdm
@@ -19,25 +21,55 @@ from synclip_core.checkpoint import read_safetensors, save_checkpoint, save_safe
 from synclip_core.errors import SyncLipError
 from synclip_core.models.config import to_dict
 from synclip_core.models.synclipmae import SyncLipMAE
-from train.config import OptimConfig, PretrainConfig, load_config
-from train.data.sampling import ClipStore, Prefetcher, Sampler
+from train.config import OptimConfig, PretrainConfig, StageConfig, load_config
+from train.data.sampling import ClipSource, ClipStore, Prefetcher, Sampler
 from train.objective import pretraining_losses
+from train.prompts import PromptStore
 from train.validation import validate
+
+LEARNED_BY: dict[str, tuple[str, ...]] = {
+    "all": ("",),
+    "vision": ("visual.", "geometry_head."),
+    "alignment": ("vocal_head.", "front_end.", "adapter.", "logit_scale"),
+}
+SHOWN = ("contrastive", "video_mse", "geometry")  # losses on the progress bar
 
 
 class Run:
-    """Model, averaged weights and optimiser of one run, and how they are kept on disk."""
+    """Model, averages and optimiser of one run, and how they are kept on disk; `step` counts over all stages."""
 
     def __init__(self, config: PretrainConfig, out: Path, device: str) -> None:
         torch.manual_seed(config.seed)
         self.config, self.out = config, out
         self.model = SyncLipMAE(config.model).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
+        self.ends = list(itertools.accumulate(stage.steps for stage in config.stages))
+        self.step = 0
+        self.begin_stage(0)
+
+    @property
+    def stage(self) -> StageConfig:
+        return self.config.stages[self.stage_index]
+
+    @property
+    def stage_start(self) -> int:
+        return self.ends[self.stage_index] - self.stage.steps
+
+    def begin_stage(self, index: int) -> None:
+        """Go on from the averaged weights, with what this stage learns and a fresh optimiser."""
+        self.stage_index = index
+        self.model.load_state_dict(self.average.state_dict())
+        parts = LEARNED_BY[self.stage.learn]
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name not in self.frozen and name.startswith(parts))
         decay = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
         rest = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
-        groups = [{"params": decay, "weight_decay": config.optim.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.optim.lr, betas=(0.9, 0.95))
-        self.step = 0
+        groups = [
+            {"params": decay, "weight_decay": self.config.optim.weight_decay},
+            {"params": rest, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=self.stage.lr, betas=(0.9, 0.95))
 
     @property
     def state_path(self) -> Path:
@@ -50,7 +82,7 @@ class Run:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
-        header = {"step": str(self.step), "config": json.dumps(to_dict(self.config))}
+        header = {"step": str(self.step), "stage": str(self.stage_index), "config": json.dumps(to_dict(self.config))}
         save_safetensors(self.state_path, tensors, header)
 
     def resume(self) -> None:
@@ -58,15 +90,19 @@ class Run:
         if not self.state_path.exists():
             return
         tensors, header = read_safetensors(self.state_path)
-        stored = json.loads(header["config"])["model"]
-        if stored != json.loads(json.dumps(to_dict(self.config.model))):
-            raise SyncLipError(f"{self.state_path}: was written by another model config; choose another --out folder")
+        stored, own = json.loads(header["config"]), json.loads(json.dumps(to_dict(self.config)))
+        for part_name in ("model", "stages"):
+            if stored[part_name] != own[part_name]:
+                raise SyncLipError(
+                    f"{self.state_path}: was written with other settings of {part_name!r}; choose another --out folder"
+                )
 
         def part(prefix: str) -> dict[str, torch.Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-        self.model.load_state_dict(part("model."))
         self.average.load_state_dict(part("average."))
+        self.begin_stage(int(header["stage"]))
+        self.model.load_state_dict(part("model."))
         state: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in part("optimizer.").items():
             index, name = key.split(".", 1)
@@ -81,12 +117,12 @@ class Run:
         save_checkpoint(path, self.average, {"training": record})
 
 
-def learning_rate(step: int, optim: OptimConfig) -> float:
-    """Linear warm-up, then a cosine to `final_lr`."""
-    if step < optim.warmup:
-        return optim.lr * (step + 1) / optim.warmup
-    progress = min(1.0, (step - optim.warmup) / max(1, optim.steps - optim.warmup))
-    return optim.lr * (optim.final_lr + (1 - optim.final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
+def learning_rate(step: int, stage: StageConfig, optim: OptimConfig) -> float:
+    """Linear warm-up, then a cosine to `final_lr`; `step` counts from the stage's start."""
+    if step < stage.warmup:
+        return stage.lr * (step + 1) / stage.warmup
+    progress = min(1.0, (step - stage.warmup) / max(1, stage.steps - stage.warmup))
+    return stage.lr * (optim.final_lr + (1 - optim.final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def train_step(run: Run, batch, device: str) -> dict[str, float]:
@@ -94,12 +130,13 @@ def train_step(run: Run, batch, device: str) -> dict[str, float]:
     config = run.config
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.step)
     for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(run.step, config.optim)
+        group["lr"] = learning_rate(run.step - run.stage_start, run.stage, config.optim)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.optim.bf16):
-        losses = pretraining_losses(run.model, batch, config.data, config.augment, config.loss, generator)
+        losses = pretraining_losses(run.model, batch, run.stage, config.augment, config.loss, generator)
     run.optimizer.zero_grad(set_to_none=True)
     losses.total.backward()
-    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.optim.clip)
+    learned = [p for group in run.optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(learned, config.optim.clip)
     skipped = not bool(torch.isfinite(norm))
     if not skipped:
         run.optimizer.step()
@@ -143,35 +180,51 @@ def pretrain(config: PretrainConfig, out: Path, shards: str | None, device: str,
         checks["holdout"] = ClipStore(folder, "train", 1.0, data.holdout, held_out=True)
     run = Run(config, out, device)
     run.resume()
-    end = min(config.optim.steps, stop_at or config.optim.steps)
-    batches = Prefetcher(Sampler(store, data, config.seed), run.step, end)
-    bar = tqdm(total=config.optim.steps, initial=run.step, desc="pretrain", unit="step")
-    started, first = time.monotonic(), run.step
+    end = min(run.ends[-1], stop_at or run.ends[-1])
+    bar = tqdm(total=run.ends[-1], initial=run.step, desc="pretrain", unit="step")
     try:
         with open(out / "log.jsonl", "a", encoding="utf-8") as log:
-
-            def write(row: dict) -> None:
-                log.write(json.dumps({"step": run.step, **row}) + "\n")
-                log.flush()
-
             while run.step < end:
-                values = train_step(run, batches.next(), device)
-                bar.update()
-                bar.set_postfix(contrastive=f"{values['contrastive']:.3f}", mse=f"{values['video_mse']:.4f}")
-                if run.step % 10 == 0:
-                    pace = (time.monotonic() - started) / (run.step - first)
-                    write({k: round(v, 5) for k, v in values.items()} | {"seconds_per_step": round(pace, 3)})
-                if run.step % config.validate_every == 0 or run.step == end:
-                    report = validate(run.average, checks)
-                    write({"validation": report})
-                    tqdm.write(f"step {run.step}: {json.dumps(report)}")
-                if run.step % config.checkpoint_every == 0 or run.step == end:
-                    run.save()
+                if run.step >= run.ends[run.stage_index]:
+                    run.begin_stage(run.stage_index + 1)
+                train_stage(run, store, checks, end, bar, log)
     finally:
-        batches.close()
         bar.close()
     record = {"steps": run.step, "seed": config.seed, "config": to_dict(config)}
     run.export(out / "model.safetensors", record)
+
+
+def train_stage(run: Run, store: ClipStore, checks: dict[str, ClipStore], end: int, bar: tqdm, log: TextIO) -> None:
+    """Train to the end of the current stage or to step `end`."""
+    config, stage, stop = run.config, run.stage, min(end, run.ends[run.stage_index])
+    device = str(run.model.logit_scale.device)
+    source: ClipSource = store
+    if stage.learn == "alignment":
+        source = PromptStore(run.model, store, stage, config.augment, config.seed)
+    batches = Prefetcher(Sampler(source, config.data, stage, config.seed), run.step, stop)
+    started, first = time.monotonic(), run.step
+    bar.set_description(f"pretrain: {stage.learn}")
+
+    def write(row: dict) -> None:
+        log.write(json.dumps({"step": run.step, **row}) + "\n")
+        log.flush()
+
+    try:
+        while run.step < stop:
+            values = train_step(run, batches.next(), device)
+            bar.update()
+            if run.step % 10 == 0:
+                bar.set_postfix({k: f"{v:.4f}" for k, v in values.items() if k in SHOWN})
+                pace = (time.monotonic() - started) / (run.step - first)
+                write({k: round(v, 5) for k, v in values.items()} | {"seconds_per_step": round(pace, 3)})
+            if stage.learn != "vision" and (run.step % config.validate_every == 0 or run.step == stop):
+                report = validate(run.average, checks)
+                write({"validation": report})
+                tqdm.write(f"step {run.step}: {json.dumps(report)}")
+            if run.step % config.checkpoint_every == 0 or run.step == stop:
+                run.save()
+    finally:
+        batches.close()
 
 
 if __name__ == "__main__":

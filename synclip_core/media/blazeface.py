@@ -113,12 +113,14 @@ class BlazeFaceDetector:
 
 
 def tiles(height: int, width: int) -> list[tuple[int, int, int, int]]:
-    """(x, y, w, h): the whole frame, and squares of its short side (half-overlapping) along the long side."""
-    side = min(height, width)
+    """(x, y, w, h): the whole frame, and half-overlapping squares of its short side along the long side (at most seven
+    parts; of a very long frame they are oblong).
+    """
+    short, long = min(height, width), max(height, width)
     places = [(0, 0, width, height)]
-    long = max(height, width)
-    if long > 1.2 * side:
-        count = int(np.ceil((long - side) / (side / 2))) + 1
-        for start in np.linspace(0, long - side, count).round().astype(int):
-            places.append((int(start), 0, side, side) if width > height else (0, int(start), side, side))
+    if long > 1.2 * short:
+        part = max(short, -(-long // 4))
+        count = int(np.ceil((long - part) / (part / 2))) + 1
+        for start in np.linspace(0, long - part, count).round().astype(int).tolist():
+            places.append((start, 0, part, short) if width > height else (0, start, short, part))
     return places

@@ -7,13 +7,14 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from synclip_core.errors import SyncLipError
-from train.config import DataConfig
+from train.config import DataConfig, StageConfig
 
 from .clip import Clip
 from .shards import RATE, decode_sample, read_shard
@@ -24,7 +25,8 @@ SAMPLES = RATE // 25  # audio samples a frame
 @dataclass
 class Batch:
     """crops: [B, T, S, S, 3] uint8; geometry: [B, T, 60, 2] canonical; valid: [B, T] bool; audio: [B, T * 640];
-    trusted: [B] bool, clips whose audio belongs to their video, so that they may take part in the contrast."""
+    trusted: [B] bool, clips whose audio belongs to their video, so that they may take part in the contrast.
+    prompts: [B, T, width] vocal prompts of a resting visual encoder; crops and geometry are then empty."""
 
     crops: Tensor
     geometry: Tensor
@@ -32,6 +34,15 @@ class Batch:
     audio: Tensor
     trusted: Tensor
     margin: float
+    prompts: Tensor | None = None
+
+
+class ClipSource(Protocol):
+    """Clips by key, and what is known of each before it is read."""
+
+    meta: dict[str, dict]
+
+    def __getitem__(self, key: str) -> Clip: ...
 
 
 class ClipStore:
@@ -78,51 +89,73 @@ def is_held_out(meta: dict, holdout: int) -> bool:
 class Sampler:
     """Endless batches, reproducible from (seed, step): a resumed run draws what the unbroken one would have drawn."""
 
-    def __init__(self, store: ClipStore, config: DataConfig, seed: int) -> None:
-        self.store, self.config, self.seed = store, config, seed
+    def __init__(self, store: ClipSource, config: DataConfig, stage: StageConfig, seed: int) -> None:
+        self.store, self.config, self.stage, self.seed = store, config, stage, seed
         sources: dict[str, list[str]] = defaultdict(list)
         hours: dict[str, float] = defaultdict(float)
         for key, meta in store.meta.items():
-            if meta["frames"] < config.frames:
+            if meta["frames"] < stage.frames:
                 continue
             sources[meta["source"]].append(key)
             hours[meta["source"]] += meta["frames"]
         if not sources:
-            raise SyncLipError(f"no sample is as long as data.frames = {config.frames}; use a smaller number")
+            raise SyncLipError(f"no sample is as long as a stage's frames = {stage.frames}; use a smaller number")
         self.sources = dict(sorted(sources.items()))
         weight = np.array([hours[s] for s in self.sources]) ** config.source_power
         self.weight = weight / weight.sum()
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step; one clip a subject unless there are fewer subjects than clips."""
+        """The batch of a step: stretches of different clips, as long as there are enough."""
         rng = np.random.default_rng((self.seed, step))
         names = list(self.sources)
-        parts, subjects = [], set()
+        parts: list[Stretch] = []
+        used: set[str] = set()
         attempts = 0
-        while len(parts) < self.config.clips:
+        while len(parts) < self.stage.clips:
             keys = self.sources[names[rng.choice(len(names), p=self.weight)]]
             key = keys[rng.integers(len(keys))]
             attempts += 1
-            if self.store.meta[key]["subject"] in subjects and attempts < 20 * self.config.clips:
+            if key in used and attempts < 20 * self.stage.clips:
                 continue
-            part = cut(self.store[key], self.config, rng)
+            part = cut(self.store[key], self.stage.frames, self.config, rng)
             if part is not None:
                 parts.append(part)
-                subjects.add(self.store.meta[key]["subject"])
-        crops, geometry, valid, audio, trusted, margins = zip(*parts, strict=True)
+                used.add(key)
+        resting = parts[0].clip.prompts is not None
+
+        def stack(arrays: list[np.ndarray]) -> Tensor:
+            return torch.from_numpy(np.stack(arrays))
+
         return Batch(
-            torch.from_numpy(np.stack(crops)),
-            torch.from_numpy(np.stack(geometry)),
-            torch.from_numpy(np.stack(valid)),
-            torch.from_numpy(np.stack(audio)),
-            torch.tensor(trusted),
-            margins[0],
+            torch.empty(0) if resting else stack([p.clip.crops[p.frame] for p in parts]),
+            torch.empty(0) if resting else stack([p.clip.geometry[p.frame] for p in parts]),
+            stack([p.clip.valid[p.frame] for p in parts]),
+            stack([p.audio for p in parts]),
+            torch.tensor([p.trusted for p in parts]),
+            parts[0].clip.margin,
+            stack([p.prompts(rng) for p in parts]) if resting else None,
         )
 
 
-def cut(clip: Clip, config: DataConfig, rng: np.random.Generator) -> tuple | None:
+@dataclass
+class Stretch:
+    """Frames of a clip, the audio that belongs to them, and whether the two are known to belong together."""
+
+    clip: Clip
+    frame: np.ndarray
+    audio: np.ndarray
+    trusted: bool
+
+    def prompts(self, rng: np.random.Generator) -> np.ndarray:
+        """[T, width] float32: the prompts of one of the views."""
+        views = self.clip.prompts
+        assert views is not None
+        return views[rng.integers(len(views)), self.frame].astype(np.float32)
+
+
+def cut(clip: Clip, frames: int, config: DataConfig, rng: np.random.Generator) -> Stretch | None:
     """A stretch of frames at a random speed, the clip's own offset removed; None where faces are missing."""
-    length, frames = len(clip), config.frames
+    length = len(clip)
     offset = int(clip.meta.get("offset", 0))
     speed = float(np.clip(np.exp(rng.normal(0, config.speed)), 0.85, 1.18))
     need = int(np.ceil(frames * speed)) + 1
@@ -134,14 +167,13 @@ def cut(clip: Clip, config: DataConfig, rng: np.random.Generator) -> tuple | Non
     start = int(rng.integers(low, high - need + 1))
     # audio frame k belongs to video frame k + offset (positive: the video lags)
     frame = np.clip(np.round(start + np.arange(frames) * speed).astype(int) + offset, 0, length - 1)
-    valid = clip.valid[frame]
-    if valid.mean() < 0.8:
+    if clip.valid[frame].mean() < 0.8:
         return None
     where = start * SAMPLES + np.arange(frames * SAMPLES) * speed
     audio = np.interp(where, np.arange(len(clip.audio)), clip.audio).astype(np.float32)
     confidence = float(clip.meta.get("offset_confidence", 1.0))
     trusted = clip.meta["sync"] == "trusted" or confidence >= config.min_offset_confidence
-    return clip.crops[frame], clip.geometry[frame], valid, audio, trusted, clip.margin
+    return Stretch(clip, frame, audio, trusted)
 
 
 class Prefetcher:

@@ -1,0 +1,55 @@
+"""The vocal prompts of a whole split, computed once while the visual encoder rests (StageConfig.learn "alignment")."""
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from synclip_core.models.synclipmae import SyncLipMAE
+from synclip_core.models.visual_encoder import VOCAL
+from train.config import AugmentConfig, StageConfig
+from train.data import augment
+from train.data.clip import Clip
+from train.data.sampling import ClipStore
+
+BLOCK = 64  # frames encoded at once
+
+
+class PromptStore:
+    """Clips without pictures, with `views` versions of their vocal prompts: the first plain, the others augmented."""
+
+    def __init__(
+        self, model: SyncLipMAE, store: ClipStore, stage: StageConfig, augmentation: AugmentConfig, seed: int
+    ) -> None:
+        self.meta = {key: meta for key, meta in store.meta.items() if meta["frames"] >= stage.frames}
+        self._clips: dict[str, Clip] = {}
+        generator = torch.Generator().manual_seed(seed)
+        for key in tqdm(sorted(self.meta), desc="prompts", unit="clip"):
+            clip = store[key]
+            plain = AugmentConfig(0, 0, 0)
+            views = [
+                clip_prompts(model, clip, augmentation if view else plain, generator) for view in range(stage.views)
+            ]
+            self._clips[key] = Clip(
+                key, np.empty(0), np.empty(0), clip.valid, clip.audio, clip.margin, clip.meta, np.stack(views)
+            )
+
+    def __getitem__(self, key: str) -> Clip:
+        return self._clips[key]
+
+
+@torch.inference_mode()
+def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, generator: torch.Generator) -> np.ndarray:
+    """Vocal prompts of all frames, [T, width] float16; one draw of the augmentation for the whole clip."""
+    size = model.config.visual.image_size[0]
+    images, _ = augment.geometric(
+        torch.from_numpy(clip.crops)[None],
+        torch.from_numpy(clip.geometry)[None],
+        clip.margin,
+        size,
+        augmentation.geometric,
+        generator,
+    )
+    images = augment.photometric(images, augmentation.photometric, generator)[0]
+    device = model.logit_scale.device
+    parts = [model.prompts(images[i : i + BLOCK].to(device))[:, VOCAL] for i in range(0, len(images), BLOCK)]
+    return torch.cat(parts).half().cpu().numpy()
