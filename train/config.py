@@ -79,8 +79,17 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
+class InitConfig:
+    """Published weights to start from (synclip_core/models/pretrained.py lists the formats); empty: random."""
+
+    visual: str = ""  # a ViT of the visual encoder's sizes: Sapiens, MAE, timm, transformers
+    audio: str = ""  # wav2vec2 or HuBERT in transformers' format; decides model.audio but for its adapter
+
+
+@dataclass(frozen=True)
 class PretrainConfig:
     seed: int = 0
+    init: InitConfig = field(default_factory=InitConfig)
     model: SyncLipMAEConfig = field(default_factory=tiny)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from synclip_core.checkpoint import read_safetensors, save_checkpoint, save_safetensors
 from synclip_core.errors import SyncLipError
 from synclip_core.models.config import to_dict
+from synclip_core.models.pretrained import load_speech_encoder, load_vit, speech_config
 from synclip_core.models.synclipmae import SyncLipMAE
 from train.config import OptimConfig, PretrainConfig, StageConfig, load_config
 from train.data.sampling import ClipSource, ClipStore, Prefetcher, Sampler
@@ -41,7 +43,7 @@ class Run:
     def __init__(self, config: PretrainConfig, out: Path, device: str) -> None:
         torch.manual_seed(config.seed)
         self.config, self.out = config, out
-        self.model = SyncLipMAE(config.model).to(device)
+        self.model = build(config).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         self.ends = list(itertools.accumulate(stage.steps for stage in config.stages))
@@ -115,6 +117,27 @@ class Run:
     def export(self, path: Path, record: dict) -> None:
         """The averaged weights as an inference checkpoint."""
         save_checkpoint(path, self.average, {"training": record})
+
+
+def build(config: PretrainConfig) -> SyncLipMAE:
+    """The model of a config, started from the published weights that it names."""
+    model_config = config.model
+    if config.init.audio:
+        audio = speech_config(config.init.audio)
+        audio = replace(
+            model_config.audio,
+            front_end=audio.front_end,
+            width=audio.width,
+            depth=audio.depth,
+            encoder=audio.encoder,
+        )
+        model_config = replace(model_config, audio=audio)
+    model = SyncLipMAE(model_config)
+    if config.init.audio:
+        load_speech_encoder(model.front_end, config.init.audio)
+    if config.init.visual:
+        load_vit(model.visual, config.init.visual)
+    return model
 
 
 def learning_rate(step: int, stage: StageConfig, optim: OptimConfig) -> float:

@@ -99,7 +99,7 @@ def paint_inside(
     blend(inside, np.array([0.55, 0.24, 0.22], np.float32) * (0.55 + 0.5 * depth[..., None]), 0.85 * tongue)
     # Upper teeth belong to the skull and stay; lower teeth ride on the jaw.
     ivory = np.array([0.86, 0.82, 0.74], np.float32)
-    gaps = 1 - 0.16 * np.exp(-(((x / 0.021 + 0.5) % 1 - 0.5) / 0.08) ** 2)
+    gaps = 1 - 0.16 * np.exp(-((((x / 0.021 + 0.5) % 1 - 0.5) / 0.08) ** 2))
     light = (0.50 + 0.50 * smoothstep(0.0, 0.035, gap)) * (0.35 + 0.65 * wide) * gaps
     upper = 1 - below(REST_Y + 0.023 - 0.9 * x**2 + 0.002 * np.abs(np.sin(x * 150)), y, 2 * soft)
     blend(inside, ivory * light[..., None], upper * smoothstep(0.115, 0.10, np.abs(x)))

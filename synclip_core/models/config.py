@@ -49,6 +49,8 @@ class AudioConfig:
     adapter_width: int = 0  # 0: one linear layer, as in the paper
     adapter_depth: int = 0
     adapter_kernel: int = 5
+    # settings of transformers' Wav2Vec2Config or HubertConfig that differ from the base models (pretrained.py fills it)
+    encoder: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

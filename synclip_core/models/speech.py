@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ..errors import SyncLipError
-from .config import SyncLipMAEConfig
+from .config import AudioConfig, SyncLipMAEConfig
 from .mel import MelFrontEnd
+
+STRIDE, RECEPTIVE = 320, 400  # samples between two rows of wav2vec2 and HuBERT, and under one of them
 
 
 def speech_front_end(config: SyncLipMAEConfig, *, ops: Any = nn) -> nn.Module:
@@ -14,4 +17,53 @@ def speech_front_end(config: SyncLipMAEConfig, *, ops: Any = nn) -> nn.Module:
     audio = config.audio
     if audio.front_end == "mel":
         return MelFrontEnd(audio.width, audio.depth, config.sample_rate, config.fps)
+    if audio.front_end in ("wav2vec2", "hubert"):
+        if config.sample_rate != round(2 * STRIDE * config.fps):
+            raise SyncLipError(f"audio.front_end {audio.front_end}: needs 16 kHz sound and 25 fps")
+        return SpeechEncoder(audio)
     raise SyncLipError(f"audio.front_end: expected mel, wav2vec2 or hubert, got {audio.front_end!r}")
+
+
+class SpeechEncoder(nn.Module):
+    """wav2vec2 or HuBERT of transformers, frozen: all hidden states, 50 Hz averaged to one row a video frame.
+
+    The weights start random; models/pretrained.py loads published ones. `network` keeps transformers' names.
+    """
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.network = _network(config).requires_grad_(False).eval()
+        self.depth = config.depth
+
+    def train(self, mode: bool = True) -> "SpeechEncoder":
+        """Frozen also means: no dropout, no layer drop, no masking."""
+        return super().train(False)
+
+    def forward(self, waveform: Tensor) -> list[Tensor]:
+        """waveform: [B, T * 640], 16 kHz mono. Returns `depth` tensors [B, T, width]."""
+        # zero mean and unit variance, as published models were trained (Wav2Vec2FeatureExtractor.do_normalize)
+        mean, variance = waveform.mean(-1, keepdim=True), waveform.var(-1, keepdim=True, unbiased=False)
+        x = (waveform - mean) / (variance + 1e-7).sqrt()
+        # centre each row on its 20 ms: then 2 T rows come out, and rows 2k and 2k + 1 belong to video frame k
+        margin = (RECEPTIVE - STRIDE) // 2
+        rows = self.network(F.pad(x, (margin, margin)), output_hidden_states=True).hidden_states
+        return [row.unflatten(1, (-1, 2)).mean(2) for row in rows[: self.depth]]
+
+
+def _network(audio: AudioConfig) -> nn.Module:
+    """transformers' model for this config; imported here because the `mel` front end does without transformers."""
+    try:
+        from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model
+    except ImportError as error:
+        raise SyncLipError(
+            f"audio.front_end {audio.front_end}: needs the package transformers (pip install transformers)"
+        ) from error
+    sizes = {
+        "hidden_size": audio.width,
+        "num_hidden_layers": audio.depth - 1,
+        "num_attention_heads": max(1, audio.width // 64),
+        "intermediate_size": 4 * audio.width,
+    }
+    if audio.front_end == "hubert":
+        return HubertModel(HubertConfig(**(sizes | audio.encoder)))
+    return Wav2Vec2Model(Wav2Vec2Config(**(sizes | audio.encoder)))
