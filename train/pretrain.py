@@ -93,11 +93,11 @@ class Run:
             return
         tensors, header = read_safetensors(self.state_path)
         stored, own = json.loads(header["config"]), json.loads(json.dumps(to_dict(self.config)))
-        for part_name in ("model", "stages"):
-            if stored[part_name] != own[part_name]:
-                raise SyncLipError(
-                    f"{self.state_path}: was written with other settings of {part_name!r}; choose another --out folder"
-                )
+        begun = int(header["stage"]) + 1  # stages to come may change
+        if (stored["model"], stored["stages"][:begun]) != (own["model"], own["stages"][:begun]):
+            raise SyncLipError(
+                f"{self.state_path}: was written with another model or other stages; choose another --out folder"
+            )
 
         def part(prefix: str) -> dict[str, torch.Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

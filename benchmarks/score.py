@@ -1,0 +1,116 @@
+"""Speed and memory of the main job: a face video of one and of ten minutes at 1280 x 720, on the CPU.
+
+    python benchmarks/score.py [--clip FILE] [--threads 2] > score.json
+
+The clip (default: the bundled one) is scaled to 720p and repeated to the length. Each measurement is a process of its
+own, so that its peak memory is its own. Reported: seconds, times real time, peak resident memory in MB, for `score`
+(decode, detect, track, encode, measure) and for the tokens alone (crops and sound are in memory already).
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from synclip_core.demo import CLIP
+
+WIDTH, HEIGHT, FPS = 1280, 720, 25
+
+
+def write_clip(source: Path, target: Path, seconds: int) -> None:
+    """`source` fitted into 1280 x 720 at 25 fps, repeated to `seconds`, H.264 and AAC."""
+    frames, sound = read_clip(source)
+    with av.open(str(target), "w") as out:
+        video = out.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "23"})
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        audio = out.add_stream("aac", rate=16000, layout="mono")
+        for index in range(seconds * FPS):
+            frame = av.VideoFrame.from_ndarray(frames[index % len(frames)], format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        wave = np.resize(sound[: len(frames) * 640], seconds * 16000)
+        for start in range(0, len(wave), 16000):
+            block = av.AudioFrame.from_ndarray(wave[None, start : start + 16000], format="fltp", layout="mono")
+            block.sample_rate, block.pts, block.time_base = 16000, start, Fraction(1, 16000)
+            out.mux(audio.encode(block))
+        out.mux(audio.encode(None))
+
+
+def read_clip(source: Path) -> tuple[list[np.ndarray], np.ndarray]:
+    """Frames [720, 1280, 3] uint8 at 25 fps and 16 kHz mono sound."""
+    from synclip_core.media.audio import read_audio
+    from synclip_core.media.picture import letterbox
+    from synclip_core.media.video import iter_ticks
+
+    frames = [letterbox(frame.image, WIDTH, HEIGHT) for _, frame in iter_ticks(source)]
+    return frames, read_audio(source)
+
+
+def measure(job: str, path: str, threads: int) -> None:
+    """In the child process: print one JSON object."""
+    import torch
+
+    from synclip_core.media.audio import read_audio
+    from synclip_core.media.info import probe
+    from synclip_core.pipeline import SyncPipeline
+
+    torch.set_num_threads(threads)
+    pipeline = SyncPipeline()
+    seconds = probe(path).duration_s
+    if job == "score":
+        started = time.perf_counter()
+        report = pipeline.score(path)
+        extra = {"verdict": report.verdict, "lag_frames": report.lag_frames}
+    else:
+        size = pipeline.model.config.visual.image_size[0]
+        crops = np.random.default_rng(0).integers(0, 255, (round(seconds * FPS), size, size, 3), dtype=np.uint8)
+        wave = read_audio(path)
+        pipeline.audio_tokens(wave[:16000])
+        started = time.perf_counter()
+        prompts = np.concatenate([pipeline.encode_crops(crops[i : i + 32]) for i in range(0, len(crops), 32)])
+        pipeline.vocal_tokens(prompts[:, 1], np.ones(len(prompts), bool))
+        pipeline.audio_tokens(wave)
+        extra = {}
+    spent = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": round(spent, 2), "x_real_time": round(spent / seconds, 3), "peak_mb": round(peak), **extra}))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clip", type=Path, default=CLIP, help="a video with one face and a voice")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--minutes", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        measure(*options.job, options.threads)
+        return 0
+    report: dict[str, object] = {"threads": options.threads, "clip": options.clip.name}
+    with tempfile.TemporaryDirectory() as folder:
+        for minutes in options.minutes:
+            path = Path(folder) / f"{minutes}.mp4"
+            write_clip(options.clip, path, 60 * minutes)
+            for job in ("score", "tokens"):
+                if job == "tokens" and minutes > 1:
+                    continue
+                command = [sys.executable, __file__, "--threads", str(options.threads), "--job", job, str(path)]
+                environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+                done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+                report[f"{job}_{minutes}min"] = json.loads(done.stdout)
+    print(json.dumps(report, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Pretraining: a killed run that goes on is the unbroken run, stages hand over, wrong settings are named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from synclip_core.checkpoint import load_checkpoint, read_safetensors
+from synclip_core.errors import SyncLipError
+from train import pretrain
+from train.config import DataConfig, StageConfig, load_config
+from train.data.clip import Clip
+from train.data.sampling import ClipStore, Sampler, cut
+from train.data.shards import encode_sample, write_shard
+
+SETTINGS = {
+    "seed": 3,
+    "model": {
+        "name": "test",
+        "dim": 16,
+        "visual": {"image_size": [32, 32], "width": 16, "depth": 1, "heads": 2, "stem": "conv", "stem_widths": [8, 8, 8]},
+        "audio": {"width": 80, "depth": 4, "adapter_width": 16, "adapter_depth": 1},
+        "vocal": {"center": True, "context_depth": 1, "context_width": 16},
+        "decoder": {"width": 16, "depth": 1, "heads": 2},
+        "geometry_points": 60,
+    },
+    "stages": [
+        {"learn": "vision", "steps": 3, "warmup": 1, "clips": 4, "frames": 1},
+        {"learn": "alignment", "steps": 3, "warmup": 1, "clips": 3, "frames": 12},
+        {"learn": "all", "steps": 4, "warmup": 1, "clips": 2, "frames": 12, "reconstruct": 2},
+    ],
+    "validate_every": 100,
+    "checkpoint_every": 1,
+}  # fmt: skip
+
+
+def noise_clip(index: int, split: str = "train", **meta: object) -> Clip:
+    rng = np.random.default_rng(index)
+    length = 60
+    return Clip(
+        f"clip{index}",
+        rng.integers(0, 255, (length, 48, 48, 3), dtype=np.uint8),
+        rng.random((length, 60, 2), dtype=np.float32),
+        np.ones(length, bool),
+        rng.normal(0, 0.1, length * 640).astype(np.float32),
+        1 / 14,
+        {"split": split, "sync": "trusted", "subject": f"s{index}", "source": "noise", **meta},
+    )
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    clips = [noise_clip(i) for i in range(5)] + [noise_clip(9, "val")]
+    write_shard(folder / "all.tar", {c.key: encode_sample(c) for c in clips})
+    return folder
+
+
+def config_file(folder: Path, **changes: object) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(SETTINGS | changes), encoding="utf-8")
+    return path
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return read_safetensors(out / "last.safetensors")[0]
+
+
+@pytest.fixture(scope="module")
+def unbroken(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken")
+    assert pretrain.main(["--config", str(config_file(out)), "--data", str(shards), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.mark.parametrize("stops", [(1, 2), (3,), (4, 6), (8,)], ids=str)
+def test_a_resumed_run_is_the_unbroken_one(shards: Path, unbroken: Path, tmp_path: Path, stops: tuple[int]) -> None:
+    arguments = ["--config", str(config_file(tmp_path)), "--data", str(shards), "--out", str(tmp_path)]
+    for stop in stops:
+        assert pretrain.main([*arguments, "--stop-at", str(stop)]) == 0
+        assert read_safetensors(tmp_path / "last.safetensors")[1]["step"] == str(stop)
+    assert pretrain.main(arguments) == 0
+    expected = weights(unbroken)
+    for name, value in weights(tmp_path).items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_each_stage_learns_its_part_only(shards: Path, unbroken: Path, tmp_path: Path) -> None:
+    arguments = ["--config", str(config_file(tmp_path)), "--data", str(shards), "--out", str(tmp_path)]
+    states = []
+    for stop in (3, 6, 10):
+        assert pretrain.main([*arguments, "--stop-at", str(stop)]) == 0
+        states.append(weights(tmp_path))
+
+    def changed(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> set[str]:
+        names = [n for n in one if n.startswith("average.")]
+        return {n.split(".")[1] for n in names if not torch.equal(one[n], two[n])}
+
+    assert changed(states[0], states[1]) == {"vocal_head", "adapter", "logit_scale"}
+    assert changed(states[1], states[2]) >= {"visual", "vocal_head", "adapter", "decoder", "identity_proj"}
+    model = load_checkpoint(tmp_path / "model.safetensors").model
+    assert torch.equal(model.vocal_head.proj.weight, states[2]["average.vocal_head.proj.weight"])
+    rows = [json.loads(line) for line in (unbroken / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "validation" in row] == [6, 10]
+
+
+def test_settings_that_are_wrong_are_named(shards: Path, tmp_path: Path) -> None:
+    for changes, words in (
+        ({"sedd": 1}, "sedd"),
+        ({"stages": [{"lr": "fast"}]}, r"stages.lr: expected float"),
+        ({"stages": [{"learn": "everything"}]}, "'everything'"),
+        ({"stages": []}, "stages is empty"),
+        ({"model": {"geometry_points": 0}}, "geometry_points is 0"),
+    ):
+        with pytest.raises(SyncLipError, match=words):
+            load_config(config_file(tmp_path, **changes))
+
+
+def test_another_model_or_a_changed_past_is_not_resumed(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(stop: int, **changes: object) -> int:
+        config = config_file(tmp_path, **changes)
+        return pretrain.main(
+            ["--config", str(config), "--data", str(shards), "--out", str(tmp_path), "--stop-at", str(stop)]
+        )
+
+    assert run(4) == 0
+    first, second, last = SETTINGS["stages"]  # type: ignore[misc]
+    assert run(5, stages=[first, {**second, "lr": 0.5}, last]) == 4
+    assert "other stages" in capsys.readouterr().err
+    assert run(5, model={**SETTINGS["model"], "dim": 8}) == 4  # type: ignore[dict-item]
+    assert run(5, stages=[first, second, {**last, "lr": 0.5}]) == 0
+
+
+def test_missing_shards_and_short_clips_say_so(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(SyncLipError, match="no shards"):
+        ClipStore(tmp_path, "train", 1.0)
+    with pytest.raises(SyncLipError, match="no sample of split 'dev'"):
+        ClipStore(shards, "dev", 1.0)
+    with pytest.raises(SyncLipError, match="no sample is as long"):
+        Sampler(ClipStore(shards, "train", 1.0), DataConfig(), StageConfig(frames=100), 0)
+
+
+@pytest.mark.parametrize("offset", [-4, 0, 3])
+def test_the_clips_own_offset_is_taken_out(offset: int) -> None:
+    """Positive lag: the video lags, so frame k of the audio belongs to frame k + offset of the video."""
+    clip = noise_clip(0, offset=offset)
+    clip.audio = np.repeat(np.arange(60, dtype=np.float32), 640)  # tells its own tick
+    part = cut(clip, 20, DataConfig(speed=0.0), np.random.default_rng(0))
+    assert part is not None
+    heard = part.audio.reshape(20, 640)[:, 320]
+    np.testing.assert_array_equal(part.frame, heard + offset)
+
+
+def test_speed_changes_sound_and_picture_alike() -> None:
+    clip = noise_clip(0)
+    clip.audio = np.repeat(np.arange(60, dtype=np.float32), 640)
+    part = cut(clip, 40, DataConfig(speed=0.5), np.random.default_rng(1))
+    assert part is not None
+    heard = part.audio.reshape(40, 640)[:, 0]
+    assert abs(np.diff(part.frame).mean() - 1) > 0.05
+    assert np.abs(part.frame - heard).max() <= 1
