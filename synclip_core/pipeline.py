@@ -33,8 +33,7 @@ class TokenStreams:
     """One row a frame at 25 fps. audio, vocal, identity, ambient: float32 [T, dim]; audio and vocal are L2-normalised.
 
     valid: bool [T], ticks with the chosen face; speech: bool [T]; prompts: float32 [T, width], vocal prompts before
-    anything
-    that looks along the clip; track: int64 [T], the face track of each tick, -1 for none. faces: face tracks seen.
+    anything that looks along the clip; track: int64 [T], the face track of each tick, -1 for none. faces: tracks seen.
     """
 
     audio: np.ndarray
@@ -136,6 +135,12 @@ class SyncPipeline:
         reach = config.context_depth * (config.context_kernel // 2)
         return normalise(in_spans(head, head.centered(x, mask), reach)[0]).cpu().numpy()
 
+    @torch.inference_mode()
+    def encode_crops(self, crops: np.ndarray) -> np.ndarray:
+        """crops: uint8 [n, S, S, 3], face squares of the model's image size. Returns prompts float32 [n, 3, width]."""
+        frames = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return self.model.prompts(frames).cpu().numpy()
+
     # ---- steps --------------------------------------------------------------------------------------------------
 
     def _faces(self, path: str | Path, expected: int, progress: Progress | None) -> "_Found":
@@ -156,17 +161,11 @@ class SyncPipeline:
         try:
             for chunk in self._tracker.run(counted()):
                 found.collector.add(chunk)
-                found.add(chunk.track_id, chunk.ticks, chunk.valid, self._encode(chunk.crops))
+                found.add(chunk.track_id, chunk.ticks, chunk.valid, self.encode_crops(chunk.crops))
         finally:
             reader.close()
         found.warnings = list(reader.warnings)
         return found
-
-    @torch.inference_mode()
-    def _encode(self, crops: np.ndarray) -> np.ndarray:
-        """uint8 [n, S, S, 3] -> prompts float32 [n, 3, width]."""
-        frames = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return self.model.prompts(frames).cpu().numpy()
 
     def _sound(self, path: str | Path, ticks: int) -> tuple[np.ndarray, np.ndarray]:
         """Audio tokens [T, dim] and speech mask [T]."""

@@ -16,12 +16,13 @@ from train.data.clip import Clip
 from train.data.sampling import ClipStore, Sampler, cut
 from train.data.shards import encode_sample, write_shard
 
+VISUAL = {"image_size": [32, 32], "width": 16, "depth": 1, "heads": 2, "stem": "conv", "stem_widths": [8, 8, 8]}
 SETTINGS = {
     "seed": 3,
     "model": {
         "name": "test",
         "dim": 16,
-        "visual": {"image_size": [32, 32], "width": 16, "depth": 1, "heads": 2, "stem": "conv", "stem_widths": [8, 8, 8]},
+        "visual": VISUAL,
         "audio": {"width": 80, "depth": 4, "adapter_width": 16, "adapter_depth": 1},
         "vocal": {"center": True, "context_depth": 1, "context_width": 16},
         "decoder": {"width": 16, "depth": 1, "heads": 2},
