@@ -107,7 +107,7 @@ def tiny() -> SyncLipMAEConfig:
         dim=128,
         visual=VisualConfig(stem="conv", face_mask_ratio=0.6),
         audio=AudioConfig(front_end="mel", width=80, depth=4, adapter_width=256, adapter_depth=4),
-        vocal=VocalConfig(center=True, context_depth=2, context_kernel=5, context_width=256),
+        vocal=VocalConfig(center=True, context_depth=4, context_kernel=5, context_width=256),
         decoder=DecoderConfig(),
         geometry_points=60,
     )

@@ -1,15 +1,20 @@
 """Where the tokens of an evaluation come from: the small protocol, the pipeline behind it, and a cache on disk."""
 
 import hashlib
-import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
+import synclip_core
+from synclip_core.checkpoint import load_checkpoint
 from synclip_core.errors import SyncLipError
+from synclip_core.media.audio import read_audio
+from synclip_core.pipeline import SyncPipeline
 from synclip_core.verdict import SyncThresholds
 
 TICK = 640  # samples a tick at 16 kHz
@@ -61,46 +66,30 @@ class PipelineProvider:
     """The same pipeline that the CLI and the nodes use, so that what is measured is what users get."""
 
     def __init__(self, checkpoint: Path | None = None, device: str = "cpu") -> None:
-        loaded = importlib.import_module("synclip_core.checkpoint").load_checkpoint(checkpoint)
-        pipeline = importlib.import_module("synclip_core.pipeline").SyncPipeline
-        self.pipeline: Any = pipeline(model=checkpoint, device=device)  # a path or None, as the CLI gives it
+        loaded = load_checkpoint(checkpoint)
+        self.pipeline = SyncPipeline(loaded, device=device)
         self.name = checkpoint.stem if checkpoint else "bundled"
-        self.thresholds = SyncThresholds.from_dict(loaded.metadata.get("thresholds", {}))
+        self.thresholds = self.pipeline.thresholds
         self.fingerprint = _fingerprint(loaded.sha256)
 
     def tokens(self, path: Path) -> ClipTokens:
-        found = self.pipeline.tokens(str(path))
-        audio, vocal = _numpy(found.audio), _numpy(found.vocal)
-        waveform = getattr(found, "waveform", None)
-        if waveform is None:
-            waveform = importlib.import_module("synclip_core.media.audio").read_audio(str(path))
-        frames = getattr(found, "prompts", None)
-        return ClipTokens(
-            audio,
-            vocal,
-            _numpy(found.valid).astype(bool),
-            fit_waveform(_numpy(waveform), len(vocal)),
-            None if frames is None else _numpy(frames),
-        )
+        found = self.pipeline.tokens(path)
+        waveform = fit_waveform(read_audio(path), len(found.vocal))
+        return ClipTokens(found.audio, found.vocal, found.valid, waveform, found.prompts)
 
     def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
-        return _numpy(self.pipeline.audio_tokens(waveform))
+        return self.pipeline.audio_tokens(waveform)
 
     def vocal_tokens(self, frames: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        return _numpy(self.pipeline.vocal_tokens(frames, valid))
-
-
-def _numpy(value: Any) -> np.ndarray:
-    return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+        return self.pipeline.vocal_tokens(frames, valid)
 
 
 def _fingerprint(weights: str) -> str:
     """Of the weights file and of the code between file and token: either changes what is cached."""
     digest = hashlib.blake2b(weights.encode(), digest_size=16)
-    package = Path(importlib.import_module("synclip_core").__file__ or "").parent
+    package = Path(synclip_core.__file__).parent
     for source in sorted([*package.glob("media/*.py"), *package.glob("models/*.py"), package / "pipeline.py"]):
-        if source.is_file():
-            digest.update(source.read_bytes())
+        digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
@@ -116,8 +105,6 @@ class CachedProvider:
             raise SyncLipError(f"--cache {folder}: expected a folder that can be written; {error.strerror}") from error
 
     def tokens(self, path: Path) -> ClipTokens:
-        from safetensors.numpy import load_file, save_file
-
         place = self.folder / f"{self._key(path)}.safetensors"
         if place.is_file():
             try:
@@ -125,7 +112,7 @@ class CachedProvider:
                 return ClipTokens(
                     kept["audio"], kept["vocal"], kept["valid"].astype(bool), kept["waveform"], kept.get("frames")
                 )
-            except Exception:  # half-written by a crash of an earlier version, or damaged: make it anew
+            except (OSError, KeyError, SafetensorError):  # damaged: make it anew
                 place.unlink(missing_ok=True)
         made = self.provider.tokens(path)
         arrays = {
