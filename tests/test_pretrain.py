@@ -10,7 +10,7 @@ import yaml
 
 from synclip_core.checkpoint import load_checkpoint, read_safetensors
 from synclip_core.errors import SyncLipError
-from train import pretrain
+from train import export, pretrain
 from train.config import DataConfig, StageConfig, load_config
 from train.data.clip import Clip
 from train.data.sampling import ClipStore, Sampler, cut
@@ -165,3 +165,16 @@ def test_speed_changes_sound_and_picture_alike() -> None:
     heard = part.audio.reshape(40, 640)[:, 0]
     assert abs(np.diff(part.frame).mean() - 1) > 0.05
     assert np.abs(part.frame - heard).max() <= 1
+
+
+def test_export_ships_half_precision_with_thresholds(unbroken: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps({"thresholds": {"confidence": 0.07}}), encoding="utf-8")
+    arguments = ["--run", str(unbroken), "--out", str(tmp_path / "tiny.safetensors")]
+    assert export.main([*arguments, "--thresholds", str(tmp_path / "report.json")]) == 0
+    shipped, trained = load_checkpoint(tmp_path / "tiny.safetensors"), load_checkpoint(unbroken / "model.safetensors")
+    assert shipped.metadata["thresholds"]["confidence"] == 0.07
+    assert shipped.metadata["training"]["steps"] == 10
+    for name, value in shipped.model.state_dict().items():
+        torch.testing.assert_close(value, trained.model.state_dict()[name], atol=1e-3, rtol=1e-3)
+    assert (tmp_path / "tiny.safetensors").stat().st_size < 0.6 * (unbroken / "model.safetensors").stat().st_size
+    assert export.main(["--run", str(tmp_path), "--out", str(tmp_path / "no.safetensors")]) == 4
