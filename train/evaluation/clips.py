@@ -14,11 +14,12 @@ TRUSTED = (SEEN, UNSEEN)
 
 @dataclass(frozen=True)
 class Clip:
-    """file: as in clips.csv; path: where it lies."""
+    """file: as in clips.csv; path: where it lies; identity: who is seen, the file's name where nobody says."""
 
     file: str
     path: Path
     subset: str
+    identity: str
 
     @property
     def trusted(self) -> bool:
@@ -45,7 +46,11 @@ def read_clips(data: Path, split: str, exclude: Path | None = None) -> tuple[lis
     if not chosen:
         known = ", ".join(sorted({row["split"] for row in rows}))
         raise SyncLipError(f"{data / 'clips.csv'}: no clip of split {split!r}; it has {known}")
-    clips = [Clip(row["file"], data / row["file"], _subset(row)) for row in chosen if row["file"] not in reasons]
+    clips = [
+        Clip(row["file"], data / row["file"], _subset(row), row.get("identity") or row["file"])
+        for row in chosen
+        if row["file"] not in reasons
+    ]
     left_out = [{"file": r["file"], "reason": reasons[r["file"]]} for r in chosen if r["file"] in reasons]
     return clips, left_out
 
