@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import save_file
 
 from synclip_core.errors import SyncLipError
@@ -14,7 +15,6 @@ from synclip_core.models.pretrained import load_speech_encoder, load_vit, resize
 from synclip_core.models.speech import SpeechEncoder, speech_front_end
 from synclip_core.models.visual_encoder import VisualEncoder
 
-transformers = pytest.importorskip("transformers")
 WIDTH, DEPTH = 32, 2
 
 
