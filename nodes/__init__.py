@@ -1,0 +1,1 @@
+"""ComfyUI nodes: sockets, tooltips, progress, cancellation. What they compute is in synclip_core."""

@@ -1,0 +1,37 @@
+"""Which nodes there are, and the model folder that they read."""
+
+import os
+
+import folder_paths
+from comfy_api.latest import ComfyExtension, io
+
+from .encode_audio import EncodeAudioTokens
+from .encode_vocal import EncodeVocalMotionTokens
+from .fix_sync import FixSync
+from .load_model import FOLDER, LoadModel
+from .mouth_mask import MouthMask
+from .paste_faces import PasteFaces
+from .sync_score import SyncScore
+from .sync_score_tokens import SyncScoreTokens
+from .track_faces import TrackFaces
+
+
+def register_folders() -> None:
+    """Tell ComfyUI about models/synclip. The folder itself is the user's to make."""
+    folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
+    folder_paths.folder_names_and_paths[FOLDER][1].add(".safetensors")
+
+
+class SyncLipExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            SyncScore,
+            FixSync,
+            LoadModel,
+            TrackFaces,
+            EncodeAudioTokens,
+            EncodeVocalMotionTokens,
+            SyncScoreTokens,
+            MouthMask,
+            PasteFaces,
+        ]

@@ -1,0 +1,89 @@
+"""Fix Sync: the audio moves, the picture stays bit for bit."""
+
+from typing import Any
+
+from comfy_api.latest import InputImpl, io
+
+from ..synclip_core.errors import SyncLipError
+from ..synclip_core.media.align import write_aligned
+from ..synclip_core.report import ScoreReport
+from . import sockets
+from .managed_model import ManagedModel, bundled
+from .progress import check_cancel, follower
+from .video_input import output_file, video_file
+
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+UNCLEAR = ["pass the video on", "stop"]
+
+
+class FixSync(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SyncLipFixSync",
+            display_name="Fix Sync",
+            category=sockets.CATEGORY,
+            description="Moves the audio so that it fits the mouth. The video is copied, not encoded again.",
+            inputs=[
+                io.Video.Input("video", tooltip="The video to repair."),
+                sockets.Report.Input(
+                    "report", optional=True, tooltip="From Sync Score. Nothing connected: the lag is measured here."
+                ),
+                sockets.Model.Input("model", optional=True, tooltip="Nothing connected: the bundled checkpoint."),
+                io.Float.Input(
+                    "lag_frames",
+                    optional=True,
+                    force_input=True,
+                    tooltip="Repair this lag (at 25 fps, positive: the audio is early) and do not measure.",
+                ),
+                io.Combo.Input(
+                    "audio",
+                    options=["encode", "copy"],
+                    default="encode",
+                    tooltip="encode: move the sound itself, which every player honours; copy: move time stamps only, "
+                    "without any loss.",
+                ),
+                io.Combo.Input(
+                    "if_unclear",
+                    options=UNCLEAR,
+                    default=UNCLEAR[0],
+                    tooltip="Where the lag cannot be told: hand on the video as it is, or stop with an error.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="The repaired video, for Save Video."),
+                io.String.Output(display_name="words", tooltip="What was done."),
+                io.Float.Output(display_name="moved_ms", tooltip="How far the audio was moved; above 0: to later."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        video: Any,
+        audio: str,
+        if_unclear: str,
+        report: ScoreReport | None = None,
+        model: ManagedModel | None = None,
+        lag_frames: float | None = None,
+    ) -> io.NodeOutput:
+        with video_file(video) as path:
+            if lag_frames is None:
+                report = report or (model or bundled()).pipeline().score(path, progress=follower())
+                if report.lag_frames is None:
+                    words = f"{report.words}. Nothing was changed."
+                    if if_unclear == UNCLEAR[1]:
+                        raise SyncLipError(f"Fix Sync: {words} Set if_unclear to pass such videos on.")
+                    return io.NodeOutput(video, words, 0.0, ui={"text": (words,)})
+                lag_frames = 0.0 if report.verdict == "in_sync" else report.lag_frames
+            if lag_frames == 0:
+                words = "was in sync already, handed on as it is"
+                return io.NodeOutput(video, words, 0.0, ui={"text": (words,)})
+            check_cancel()
+            suffix = path.suffix.lower() if path.suffix.lower() in SUFFIXES else ".mkv"
+            fixed = output_file(suffix)
+            done = write_aligned(path, fixed, lag_frames, audio=audio)
+        moved = done.delay_s * 1000
+        words = f"audio moved {abs(round(moved))} ms {'later' if moved > 0 else 'earlier'}, video untouched"
+        words = "; ".join([words, *done.notes])
+        return io.NodeOutput(InputImpl.VideoFromFile(str(fixed)), words, moved, ui={"text": (words,)})

@@ -1,0 +1,22 @@
+"""The pack's own socket types. A name is public API: saved workflows hold it."""
+
+from comfy_api.latest import io
+
+CATEGORY = "SyncLip"
+
+Model = io.Custom("SYNCLIP_MODEL")
+Faces = io.Custom("SYNCLIP_FACES")
+Tokens = io.Custom("SYNCLIP_TOKENS")
+Report = io.Custom("SYNCLIP_REPORT")
+# Boxes as several packs hand them on: one box or a list, a frame each.
+Boxes = io.Custom("BBOX")
+
+FACE_TOOLTIP = (
+    "Which face, where there are several: auto (the main one), largest, longest, a number (0 is the leftmost face) "
+    "or a point x,y in pixels."
+)
+MISSING_TOOLTIP = (
+    "What to do where the face is not seen. hold: stay where it was seen last; interpolate: move on to where it is "
+    "seen next; skip: leave those frames out; error: stop there."
+)
+MISSING = ["hold", "interpolate", "skip", "error"]

@@ -1,0 +1,50 @@
+"""AUDIO sockets and files as what the model hears: mono, 16 kHz, whole ticks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from av.audio.resampler import AudioResampler
+
+from ..synclip_core.errors import SyncLipError
+from ..synclip_core.media.audio import read_audio
+from ..synclip_core.media.sound import mono_frame
+from ..synclip_core.media.speech import RATE, TICK, speech_mask
+from .values import Tokens
+
+BLOCK_S = 10
+
+
+def audio_socket(audio: Any) -> np.ndarray:
+    """AUDIO {waveform [B, C, N], sample_rate} -> float32 [T * 640]; the first of a batch, channels averaged."""
+    waveform, rate = audio["waveform"], int(audio["sample_rate"])
+    if waveform.ndim != 3 or waveform.shape[0] < 1 or waveform.shape[-1] < 1:
+        raise SyncLipError(f"audio: expected a waveform [batch, channels, samples], got {list(waveform.shape)}.")
+    mono = waveform[0].detach().cpu().float().mean(0).numpy()
+    sound = np.concatenate(list(_resampled(np.nan_to_num(mono), rate)))
+    ticks = max(1, round(len(mono) / rate * 25))
+    return np.pad(sound, (0, max(0, ticks * TICK - len(sound))))[: ticks * TICK].clip(-1, 1)
+
+
+def audio_file(path: Path) -> np.ndarray:
+    """The voice of a video, on the video's clock: float32 [T * 640]."""
+    return read_audio(path)
+
+
+def encode(pipeline: Any, waveform: np.ndarray, model: str) -> Tokens:
+    """Audio tokens with the ticks of speech."""
+    speech = speech_mask(waveform.astype(np.float16))  # as the pipeline hears it
+    return Tokens("audio", pipeline.audio_tokens(waveform), speech, model)
+
+
+def _resampled(mono: np.ndarray, rate: int) -> Iterator[np.ndarray]:
+    if rate == RATE:
+        yield mono
+        return
+    resampler = AudioResampler(format="fltp", layout="mono", rate=RATE)
+    for start in range(0, len(mono), BLOCK_S * rate):
+        for frame in resampler.resample(mono_frame(mono[start : start + BLOCK_S * rate], rate)):
+            yield frame.to_ndarray()[0]
+    for frame in resampler.resample(None):
+        yield frame.to_ndarray()[0]

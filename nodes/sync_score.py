@@ -1,0 +1,65 @@
+"""Sync Score: the shortest way from a video to a verdict."""
+
+import os
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..synclip_core.errors import SyncLipError
+from ..synclip_core.media.audio import read_audio
+from ..synclip_core.media.selection import parse_choice
+from ..synclip_core.plot import draw_report, worst_frames
+from . import sockets
+from .managed_model import ManagedModel, bundled
+from .progress import follower
+from .score_output import outputs, score_output
+from .video_input import video_file, video_name
+
+
+class SyncScore(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SyncLipSyncScore",
+            display_name="Sync Score",
+            category=sockets.CATEGORY,
+            description="Is the mouth in sync with the voice, and by how much is it off?",
+            inputs=[
+                io.Video.Input("video", tooltip="A video with a face and a voice. Streamed, however long it is."),
+                sockets.Model.Input("model", optional=True, tooltip="Nothing connected: the bundled checkpoint."),
+                io.String.Input(
+                    "face",
+                    default="auto",
+                    tooltip=sockets.FACE_TOOLTIP + " speaker: the face whose mouth fits the voice best.",
+                ),
+                io.Combo.Input("missing", options=sockets.MISSING, default="hold", tooltip=sockets.MISSING_TOOLTIP),
+                io.Int.Input(
+                    "max_lag",
+                    default=15,
+                    min=5,
+                    max=125,
+                    tooltip="How far to search, in frames at 25 fps (15 is 600 ms) to either side.",
+                ),
+            ],
+            outputs=outputs(),
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, face: str = "auto", **_: Any) -> bool | str:
+        try:
+            parse_choice(face)
+        except SyncLipError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(
+        cls, video: Any, face: str, missing: str, max_lag: int, model: ManagedModel | None = None
+    ) -> io.NodeOutput:
+        pipeline = (model or bundled()).pipeline(face=face, missing=missing, max_lag=max_lag)
+        with video_file(video) as path:
+            report = pipeline.score(path, progress=follower())
+            waveform, thumbnails = read_audio(path), worst_frames(report)
+        report.file = os.path.basename(video_name(video))
+        return score_output(cls, report, draw_report(report, waveform, thumbnails))

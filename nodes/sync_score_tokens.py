@@ -1,0 +1,54 @@
+"""Sync Score from token streams."""
+
+from comfy_api.latest import io
+
+from ..synclip_core.plot import draw_report
+from ..synclip_core.report import ScoreReport
+from ..synclip_core.sync import measure_sync
+from ..synclip_core.verdict import SyncThresholds
+from . import sockets
+from .managed_model import ManagedModel, bundled
+from .score_output import outputs, score_output
+from .values import Tokens, paired
+
+
+class SyncScoreTokens(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SyncLipSyncScoreTokens",
+            display_name="Sync Score (Tokens)",
+            category=sockets.CATEGORY,
+            description="Is this mouth in sync with that voice? The two may come from different files.",
+            inputs=[
+                sockets.Tokens.Input("audio_tokens", tooltip="From Encode Audio Tokens."),
+                sockets.Tokens.Input("vocal_tokens", tooltip="From Encode Vocal-Motion Tokens."),
+                sockets.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="The model that made the tokens: its checkpoint says how sure a verdict must be. Nothing "
+                    "connected: the bundled one.",
+                ),
+                io.Int.Input(
+                    "max_lag",
+                    default=15,
+                    min=5,
+                    max=125,
+                    tooltip="How far to search, in frames at 25 fps (15 is 600 ms) to either side.",
+                ),
+            ],
+            outputs=outputs(),
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls, audio_tokens: Tokens, vocal_tokens: Tokens, max_lag: int, model: ManagedModel | None = None
+    ) -> io.NodeOutput:
+        audio, vocal = paired(audio_tokens, vocal_tokens)
+        thresholds = SyncThresholds.from_dict((model or bundled()).checkpoint.metadata.get("thresholds", {}))
+        result = measure_sync(
+            audio.values, vocal.values, vocal.mask, audio.mask, max_lag=max_lag, thresholds=thresholds
+        )
+        report = ScoreReport.from_sync("tokens", result, vocal.faces)
+        return score_output(cls, report, draw_report(report))

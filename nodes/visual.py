@@ -1,0 +1,45 @@
+"""Tokens of a tracked face."""
+
+import numpy as np
+import torch
+
+from ..synclip_core.errors import SyncLipError
+from ..synclip_core.media.crop import crop_face
+from ..synclip_core.models.visual_encoder import VOCAL
+from ..synclip_core.pipeline import MIN_TRACK, SyncPipeline
+from .progress import counted
+from .values import Faces, Tokens
+
+
+def encode(pipeline: SyncPipeline, faces: Faces, model: str) -> tuple[Tokens, Tokens, Tokens]:
+    """Vocal, identity and ambient tokens; rows of zeros where no face was chosen."""
+    if not faces.chunks:
+        raise SyncLipError("faces: holds no face; look at the preview of Track Faces and choose another clip or face.")
+    size = pipeline.model.config.visual.image_size[0]
+    values = np.zeros((3, faces.ticks, pipeline.model.config.dim), np.float32)
+    valid = np.zeros(faces.ticks, bool)
+    chunks = iter(counted([chunk for track in faces.tracks() for chunk in track], len(faces.chunks)))
+    for track in faces.tracks():
+        prompts = np.concatenate([pipeline.encode_crops(fitted(next(chunks).crops, faces, size)) for _ in track])
+        ticks, seen = (np.concatenate([getattr(chunk, name) for chunk in track]) for name in ("ticks", "valid"))
+        values[0, ticks] = pipeline.vocal_tokens(prompts[:, VOCAL], seen)
+        with torch.inference_mode():
+            whole = torch.from_numpy(prompts)[None].to(pipeline.device)
+            values[1, ticks] = pipeline.model.identity_tokens(whole)[0].cpu().numpy()
+            values[2, ticks] = pipeline.model.ambient_tokens(whole)[0].cpu().numpy()
+        if seen.sum() >= min(MIN_TRACK, faces.ticks):
+            valid[ticks[seen]] = True
+    kinds = ("vocal", "identity", "ambient")
+    vocal, identity, ambient = (
+        Tokens(kind, rows, valid, model, faces.seen) for kind, rows in zip(kinds, values, strict=True)
+    )
+    return vocal, identity, ambient
+
+
+def fitted(crops: np.ndarray, faces: Faces, size: int) -> np.ndarray:
+    """Crops as the model reads them: without margin, of its size. uint8 [n, S, S, 3] -> [n, size, size, 3]."""
+    if faces.size == size and not faces.margin:
+        return crops
+    side = faces.size / (1 + 2 * faces.margin)
+    square = np.array([[side, 0, side * faces.margin], [0, side, side * faces.margin]])
+    return np.stack([crop_face(crop, square, size) for crop in crops])
