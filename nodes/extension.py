@@ -5,6 +5,7 @@ import os
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
+from .demo_video import DemoVideo
 from .encode_audio import EncodeAudioTokens
 from .encode_vocal import EncodeVocalMotionTokens
 from .fix_sync import FixSync
@@ -34,4 +35,5 @@ class SyncLipExtension(ComfyExtension):
             SyncScoreTokens,
             MouthMask,
             PasteFaces,
+            DemoVideo,
         ]

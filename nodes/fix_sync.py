@@ -13,6 +13,7 @@ from .progress import check_cancel, follower
 from .video_input import output_file, video_file
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+AUDIO = ["encode", "copy"]
 UNCLEAR = ["pass the video on", "stop"]
 
 
@@ -38,7 +39,7 @@ class FixSync(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "audio",
-                    options=["encode", "copy"],
+                    options=AUDIO,
                     default="encode",
                     tooltip="encode: move the sound itself, which every player honours; copy: move time stamps only, "
                     "without any loss.",
@@ -56,6 +57,10 @@ class FixSync(io.ComfyNode):
                 io.Float.Output(display_name="moved_ms", tooltip="How far the audio was moved; above 0: to later."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, audio: str = "encode", if_unclear: str = UNCLEAR[0]) -> bool | str:
+        return sockets.one_of(audio=(audio, AUDIO), if_unclear=(if_unclear, UNCLEAR))
 
     @classmethod
     def execute(

@@ -13,12 +13,12 @@ from .managed_model import DTYPES, ManagedModel
 
 FOLDER = "synclip"
 BUNDLED_NAME = "bundled"
+DEVICES = ["default", "cpu"]
 
 
 class LoadModel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        files = [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".safetensors")]
         return io.Schema(
             node_id="SyncLipLoadModel",
             display_name="Load SyncLip Model",
@@ -27,7 +27,7 @@ class LoadModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
-                    options=[BUNDLED_NAME, *files],
+                    options=_names(),
                     default=BUNDLED_NAME,
                     tooltip="bundled: the small checkpoint that comes with the pack and runs on a CPU. Others: "
                     ".safetensors files in models/synclip.",
@@ -41,13 +41,19 @@ class LoadModel(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "device",
-                    options=["default", "cpu"],
+                    options=DEVICES,
                     default="default",
                     tooltip="default: ComfyUI's device, with offloading; cpu: leave the graphics card to others.",
                 ),
             ],
             outputs=[sockets.Model.Output(display_name="model", tooltip="For the encoders and Sync Score.")],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls, checkpoint: str = BUNDLED_NAME, dtype: str = "float32", device: str = "default"
+    ) -> bool | str:
+        return sockets.one_of(checkpoint=(checkpoint, _names()), dtype=(dtype, DTYPES), device=(device, DEVICES))
 
     @classmethod
     def execute(cls, checkpoint: str, dtype: str, device: str) -> io.NodeOutput:
@@ -59,6 +65,11 @@ class LoadModel(io.ComfyNode):
         return stat.st_mtime_ns, stat.st_size
 
 
+def _names() -> list[str]:
+    files = folder_paths.get_filename_list(FOLDER)
+    return [BUNDLED_NAME, *(name for name in files if name.endswith(".safetensors"))]
+
+
 def _path(checkpoint: str) -> Path | None:
-    """ComfyUI accepts no name that it did not list, so the file lies in a models folder."""
+    """validate_inputs lets listed names pass only, so the file lies in a models folder."""
     return None if checkpoint == BUNDLED_NAME else Path(folder_paths.get_full_path_or_raise(FOLDER, checkpoint))

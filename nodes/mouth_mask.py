@@ -7,6 +7,8 @@ from . import sockets
 from .masking import REGIONS, crop_masks, frame_masks
 from .values import Faces
 
+OVER = ["frames", "crops"]
+
 
 class MouthMask(io.ComfyNode):
     @classmethod
@@ -29,7 +31,7 @@ class MouthMask(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "over",
-                    options=["frames", "crops"],
+                    options=OVER,
                     default="frames",
                     tooltip="frames: a mask for each frame of the video, of its size; crops: one for each crop.",
                 ),
@@ -39,6 +41,10 @@ class MouthMask(io.ComfyNode):
             ],
             outputs=[io.Mask.Output(display_name="mask", tooltip="White where speech moves the face; black: no face.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, region: str = "mouth", over: str = "frames") -> bool | str:
+        return sockets.one_of(region=(region, REGIONS), over=(over, OVER))
 
     @classmethod
     def execute(cls, faces: Faces, region: str, over: str, grow: float, chin: float, feather: float) -> io.NodeOutput:

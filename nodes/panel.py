@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..synclip_core.report import ScoreReport
 
-WIDTH, HEIGHT = 640, 400
+WIDTH, HEIGHT = 640, 416
 PAPER, PANEL, INK, GREY, FAINT = (30, 31, 34), (40, 42, 46), (232, 234, 237), (160, 166, 174), (78, 82, 88)
 GREEN, AMBER, RED, BLUE = (88, 200, 130), (240, 170, 60), (236, 100, 92), (110, 170, 250)
 COLOURS = {"in_sync": GREEN, "audio_early": AMBER, "audio_late": AMBER, "cannot_tell": GREY, "error": RED}
@@ -14,7 +14,7 @@ LEFT, TOP, RIGHT, BOTTOM = 24, 150, 616, 350
 
 
 def draw_panel(report: ScoreReport) -> Image.Image:
-    """RGB, 640 x 400."""
+    """RGB, 640 x 416."""
     image = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
     draw = ImageDraw.Draw(image)
     colour = COLOURS[report.verdict]
@@ -46,7 +46,8 @@ def _words(draw: ImageDraw.ImageDraw, words: str, colour: tuple[int, int, int]) 
 def _facts(report: ScoreReport) -> str:
     facts = []
     if report.lag_frames is not None:
-        facts.append(f"lag {report.lag_frames:+g} frames" if report.lag_frames else "lag 0 frames")
+        sign = "+" if report.lag_frames > 0 else ""
+        facts.append(f"lag {sign}{report.lag_frames:g} frame{'' if abs(report.lag_frames) == 1 else 's'}")
     if report.score is not None:
         facts.append(f"score {report.score:.2f}")
     if report.confidence is not None:

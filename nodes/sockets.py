@@ -1,5 +1,7 @@
 """The pack's own socket types. A name is public API: saved workflows hold it."""
 
+from collections.abc import Collection
+
 from comfy_api.latest import io
 
 CATEGORY = "SyncLip"
@@ -20,3 +22,11 @@ MISSING_TOOLTIP = (
     "seen next; skip: leave those frames out; error: stop there."
 )
 MISSING = ["hold", "interpolate", "skip", "error"]
+
+
+def one_of(**fields: tuple[str, Collection[str]]) -> bool | str:
+    """For validate_inputs, since not every ComfyUI checks a choice itself: True, or what is wrong with a field."""
+    for name, (value, options) in fields.items():
+        if value not in options:
+            return f"{name}={value!r} is not in the list: {', '.join(options)}"
+    return True

@@ -46,12 +46,12 @@ class SyncScore(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, face: str = "auto", **_: Any) -> bool | str:
+    def validate_inputs(cls, face: str = "auto", missing: str = "hold") -> bool | str:
         try:
             parse_choice(face)
         except SyncLipError as error:
             return str(error)
-        return True
+        return sockets.one_of(missing=(missing, sockets.MISSING))
 
     @classmethod
     def execute(

@@ -74,14 +74,14 @@ class TrackFaces(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, face: str = "auto", **_: Any) -> bool | str:
+    def validate_inputs(cls, face: str = "auto", missing: str = "hold") -> bool | str:
         try:
             choice = parse_choice(face)
         except SyncLipError as error:
             return str(error)
         if choice == "speaker":
             return "face='speaker' needs the sound: choose it in Sync Score, or another face here"
-        return True
+        return sockets.one_of(missing=(missing, sockets.MISSING))
 
     @classmethod
     def execute(

@@ -1,0 +1,268 @@
+"""The pack in a real ComfyUI: its nodes, its workflows, its errors. Skipped where there is no ComfyUI."""
+
+import re
+import time
+
+import av
+import numpy as np
+import pytest
+import torch
+from comfy_common import ROOT, running, workflow
+from PIL import Image
+
+from synclip_core.demo import CLIP
+from synclip_core.media.align import write_aligned
+from synclip_core.media.audio import NativeAudio, read_audio_native
+from synclip_core.media.video import iter_frames
+from synclip_core.media.writer import VideoWriter
+from synclip_core.pipeline import SyncPipeline
+
+NODES = sorted(re.findall(r'node_id="(\w+)"', "".join(p.read_text() for p in (ROOT / "nodes").glob("*.py"))))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("comfy")) as found:
+        found.put(CLIP, "speech.mp4")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return SyncPipeline()
+
+
+@pytest.fixture(scope="module")
+def early(server):
+    """The clip with its audio 200 ms early, as a file in the input folder."""
+    write_aligned(CLIP, server.base / "input" / "early.mp4", -5)
+    return server.base / "input" / "early.mp4"
+
+
+def test_every_node_is_there_and_explains_every_input(server):
+    info = server.json("/object_info")
+    assert sorted(name for name in info if name.startswith("SyncLip")) == NODES and len(NODES) >= 9
+    for name in NODES:
+        node = info[name]
+        assert node["category"] == "SyncLip" and node["description"], name
+        assert all(node["output_tooltips"]), name
+        for group in ("required", "optional"):
+            for field, spec in node["input"].get(group, {}).items():
+                assert len(spec[1].get("tooltip", "")) > 10, f"{name}.{field} has no tooltip"
+
+
+def test_loading_is_quiet_and_fast(server):
+    lines = [line for line in server.log.read_text().splitlines() if "synclip" in line.lower()]
+    imports = [re.search(r"([\d.]+) seconds", line) for line in lines if "seconds" in line]
+    assert len(imports) == 1 and imports[0] and float(imports[0][1]) < 1, lines
+    assert not any("fail" in line.lower() or "warning" in line.lower() for line in lines), lines
+
+
+@pytest.mark.parametrize("name, node", [("score_video", "2"), ("score_tokens", "6")])
+@pytest.mark.parametrize("clip", ["speech.mp4", "early.mp4"])
+def test_score_equals_the_library(server, pipeline, early, name, node, clip):
+    """To the last digit, whether in one node or from parts."""
+    said = server.run(workflow(name, n1__file=clip))[node]["synclip_report"][0]
+    want = pipeline.score(server.base / "input" / clip).to_json()
+    assert want["verdict"] == ("in_sync" if clip == "speech.mp4" else "audio_early")
+    said["file"] = want["file"] = clip
+    assert said == want
+
+
+def test_sync_score_shows_its_picture(server):
+    outputs = server.run(workflow("score_video"))
+    picture = np.asarray(Image.open(server.saved(outputs, "2")).convert("RGB"))
+    assert picture.shape == (416, 640, 3)
+    left = picture[50, 2].astype(int)  # the bar at the edge: green for a clip in sync
+    assert left[1] > left[0] + 50 and left[1] > left[2] + 50
+
+
+def packets(path):
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def test_fix_sync_repairs_and_leaves_the_picture(server, pipeline, early):
+    outputs = server.run(workflow("fix_sync", n1__file=early.name))
+    fixed = server.saved(outputs, "4")
+    moved = int(re.search(r"audio moved (\d+) ms later", outputs["3"]["text"][0])[1])
+    assert abs(moved - 200) <= 40
+    assert pipeline.score(early).verdict == "audio_early"
+    assert pipeline.score(fixed).verdict == "in_sync"
+    assert packets(fixed) == packets(early)
+
+
+def test_edited_crops_come_back_where_they_were(server):
+    outputs = server.run(workflow("edit_mouth"))
+    result = server.saved(outputs, "6")
+    with av.open(str(result)) as container:
+        assert container.streams.audio
+    before, after = [list(iter_frames(path)) for path in (CLIP, result)]
+    assert len(before) == len(after)
+    for k in (0, len(before) // 2, len(before) - 1):
+        change = np.abs(before[k].image.astype(int) - after[k].image).mean(-1)
+        rows, columns = np.nonzero(change > 60)
+        assert len(rows) > 1000, "the inverted mouth is not there"
+        assert 120 < rows.mean() < 280 and 100 < columns.mean() < 220
+        assert change[:60].max() < 30, "the hair changed"
+
+
+def test_unedited_crops_change_no_frame(server):
+    """Through IMAGE sockets, without a codec in between, paste-back of what was cut is the identity."""
+    graph = {
+        "1": {"class_type": "LoadVideo", "inputs": {"file": "speech.mp4"}},
+        "2": {"class_type": "GetVideoComponents", "inputs": {"video": ["1", 0]}},
+        "3": {"class_type": "ImageFromBatch", "inputs": {"image": ["2", 0], "batch_index": 30, "length": 12}},
+        "4": {
+            "class_type": "SyncLipTrackFaces",
+            "inputs": {
+                "images": ["3", 0],
+                "fps": 25.0,
+                "face": "0",
+                "missing": "hold",
+                "crop_size": 160,
+                "margin": 0.1,
+            },
+        },
+        "5": {
+            "class_type": "SyncLipPasteFaces",
+            "inputs": {
+                "faces": ["4", 0],
+                "crops": ["4", 1],
+                "images": ["3", 0],
+                "feather": 0.1,
+                "guessed": True,
+                "crf": 17,
+            },
+        },
+        "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 1], "filename_prefix": "same"}},
+    }
+    outputs = server.run(graph)
+    pictures = [
+        np.asarray(Image.open(server.base / "output" / entry["subfolder"] / entry["filename"]).convert("RGB"))
+        for entry in outputs["6"]["images"]
+    ]
+    assert len(pictures) == 12
+    with av.open(str(CLIP)) as container:
+        frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)][30:42]
+    assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(frames, pictures, strict=True))
+
+
+def test_frame_masks_lie_on_the_mouth(server):
+    graph = workflow("edit_mouth", n3__over="frames")
+    graph = {k: graph[k] for k in "123"}
+    graph["7"] = {"class_type": "MaskToImage", "inputs": {"mask": ["3", 0]}}
+    graph["8"] = {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "mask"}}
+    entries = server.run(graph)["8"]["images"]
+    frames = list(iter_frames(CLIP))
+    assert len(entries) == len(frames)
+    mask = np.asarray(Image.open(server.base / "output" / entries[0]["filename"]).convert("L")) / 255
+    assert mask.shape == frames[0].image.shape[:2]
+    red = (frames[0].image[..., 0].astype(float) - frames[0].image[..., 1]) * mask  # lips are the reddest there
+    y, x = np.unravel_index(red.argmax(), red.shape)
+    assert mask[y, x] > 0.9 and 0.01 < mask.mean() < 0.2
+
+
+# ---- errors and the server's life --------------------------------------------------------------------------------
+
+
+def write_clip(path, image, sound):
+    audio = NativeAudio(np.zeros((1, 48000), np.float32), 16000, "mono") if sound else None
+    with VideoWriter(path, image.shape[1], image.shape[0], 25, audio=audio) as writer:
+        for _ in range(50):
+            writer.write(image)
+
+
+def test_no_face_is_a_verdict_and_a_plain_error(server):
+    write_clip(server.base / "input" / "empty.mp4", np.full((120, 160, 3), 90, np.uint8), True)
+    outputs = server.run(workflow("score_video", n1__file="empty.mp4"))
+    assert outputs["2"]["synclip_report"][0]["verdict"] == "cannot_tell"
+    assert "no face" in outputs["2"]["text"][0]
+    words = server.fail(workflow("score_tokens", n1__file="empty.mp4"))
+    assert words.startswith("SyncLipTrackFaces: no face was found") and "\n" not in words.strip()
+
+
+def test_no_sound_says_so_and_the_server_lives(server):
+    write_clip(server.base / "input" / "mute.mp4", next(iter(iter_frames(CLIP))).image, False)
+    words = server.fail(workflow("score_video", n1__file="mute.mp4"))
+    assert words.startswith("SyncLipSyncScore: ") and "no audio track" in words
+    assert server.run(workflow("score_video"))["2"]["text"] == ["in sync"]
+
+
+def test_tokens_of_two_clips_do_not_pair(server):
+    graph = workflow("score_tokens")
+    with av.open(str(CLIP)) as container:
+        frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)][:100]
+    with VideoWriter(server.base / "input" / "short.mp4", 320, 320, 25, audio_from=CLIP) as writer:
+        for frame in frames:
+            writer.write(frame)
+    graph["7"] = {"class_type": "LoadVideo", "inputs": {"file": "short.mp4"}}
+    graph["5"]["inputs"]["video"] = ["7", 0]
+    words = server.fail(graph)
+    assert "audio_tokens last 4.00 s" in words and "vocal_tokens 11.28 s" in words
+    graph["6"]["inputs"]["audio_tokens"] = ["4", 1]
+    assert "got identity tokens" in server.fail(graph)
+
+
+def test_wrong_words_are_refused_before_anything_runs(server):
+    with pytest.raises(RuntimeError, match="expected auto, largest, longest, speaker"):
+        server.queue(workflow("score_video", n2__face="the left one"))
+    with pytest.raises(RuntimeError, match="bigger than max"):
+        server.queue(workflow("score_video", n2__max_lag=1000))
+    with pytest.raises(RuntimeError, match="missing='guess' is not in the list"):
+        server.queue(workflow("score_video", n2__missing="guess"))
+    with pytest.raises(RuntimeError, match="speaker"):
+        server.queue(workflow("score_tokens", n3__face="speaker"))
+
+
+def test_model_files_come_from_the_folder_only(server):
+    folder = server.base / "models" / "synclip"
+    torch.save({"weight": torch.zeros(1)}, folder / "pickled.pt")
+    torch.save({"weight": torch.zeros(1)}, folder / "disguised.safetensors")
+    options = server.json("/object_info/SyncLipLoadModel")["SyncLipLoadModel"]["input"]["required"]["checkpoint"]
+    listed = options[1]["options"] if options[0] == "COMBO" else options[0]
+    assert listed[0] == "bundled" and "disguised.safetensors" in listed and "pickled.pt" not in listed
+    with pytest.raises(RuntimeError, match="not in the list"):
+        server.queue(workflow("score_tokens", n2__checkpoint="../../../outside.safetensors"))
+    words = server.fail(workflow("score_tokens", n2__checkpoint="disguised.safetensors"))
+    assert "not a safetensors file" in words and "can run code" in words
+
+
+def test_half_precision_weights_hardly_change_the_score(server):
+    exact = server.run(workflow("score_tokens"))["6"]["synclip_report"][0]
+    half = server.run(workflow("score_tokens", n2__dtype="float16"))["6"]["synclip_report"][0]
+    assert half["verdict"] == exact["verdict"] and half["lag_frames"] == exact["lag_frames"]
+    assert abs(half["score"] - exact["score"]) < 0.01
+
+
+def long_clip(path):
+    """The clip eight times over."""
+    frames = [frame.image for frame in iter_frames(CLIP)]
+    sound = read_audio_native(CLIP)
+    sound = NativeAudio(np.tile(sound.samples, 8), sound.rate, sound.layout)
+    with VideoWriter(path, 320, 320, 25, audio=sound, preset="ultrafast") as writer:
+        for image in frames * 8:
+            writer.write(image)
+
+
+def test_cancel_ends_within_a_second_and_the_next_prompt_runs(server):
+    long_clip(server.base / "input" / "long.mp4")
+    prompt = server.queue(workflow("score_video", n1__file="long.mp4"))
+    time.sleep(2)
+    assert not server.json(f"/history/{prompt}"), "too short a clip for this test"
+    server.json("/interrupt", {})
+    asked = time.monotonic()
+    history = server.wait(prompt, 30)
+    assert time.monotonic() - asked < 1.5
+    assert any(kind == "execution_interrupted" for kind, _ in history["status"]["messages"])
+    assert server.run(workflow("score_video"))["2"]["text"] == ["in sync"]
+
+
+def test_two_prompts_wait_for_each_other_and_results_are_cached(server, early):
+    first = server.queue(workflow("score_video", n2__max_lag=10))
+    second = server.queue(workflow("score_video", n1__file=early.name, n2__max_lag=10))
+    verdicts = [server.wait(p)["outputs"]["2"]["synclip_report"][0]["verdict"] for p in (first, second)]
+    assert verdicts == ["in_sync", "audio_early"]
+    again = server.wait(server.queue(workflow("score_video", n1__file=early.name, n2__max_lag=10)))
+    cached = [data["nodes"] for kind, data in again["status"]["messages"] if kind == "execution_cached"]
+    assert cached and set(cached[0]) == {"1", "2"}
