@@ -33,6 +33,11 @@ def counted(items: Iterable[T], total: int, picture: Callable[[T], np.ndarray] |
         yield item
 
 
+def show_result(picture: Image.Image) -> None:
+    """The page goes on showing a node's last preview: make that its result, not the last frame seen."""
+    comfy.utils.ProgressBar(1).update_absolute(1, 1, ("JPEG", picture, None))
+
+
 class _Bar:
     def __init__(self) -> None:
         self._bar: Any = None

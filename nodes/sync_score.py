@@ -1,17 +1,21 @@
 """Sync Score: the shortest way from a video to a verdict."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
+from PIL import Image
 
 from ..synclip_core.errors import SyncLipError
 from ..synclip_core.media.audio import read_audio
 from ..synclip_core.media.selection import parse_choice
-from ..synclip_core.plot import draw_report, worst_frames
+from ..synclip_core.media.video import iter_ticks
+from ..synclip_core.plot import Thumbnail, draw_report, worst_ticks
+from ..synclip_core.report import FPS, ScoreReport
 from . import sockets
 from .managed_model import ManagedModel, bundled
-from .progress import follower
+from .progress import check_cancel, follower
 from .score_output import outputs, score_output
 from .video_input import video_file, video_name
 
@@ -60,6 +64,24 @@ class SyncScore(io.ComfyNode):
         pipeline = (model or bundled()).pipeline(face=face, missing=missing, max_lag=max_lag)
         with video_file(video) as path:
             report = pipeline.score(path, progress=follower())
-            waveform, thumbnails = read_audio(path), worst_frames(report)
+            waveform, thumbnails = read_audio(path), _worst_frames(path, report)
         report.file = os.path.basename(video_name(video))
         return score_output(cls, report, draw_report(report, waveform, thumbnails))
+
+
+def _worst_frames(path: Path, report: ScoreReport) -> list[Thumbnail]:
+    """The frames that fit the voice least, in the order of the clip."""
+    wanted = set(worst_ticks(report))
+    found: list[Thumbnail] = []
+    reader = iter_ticks(path, max_side=480)
+    try:
+        while len(found) < len(wanted):
+            check_cancel()
+            tick, frame = next(reader)
+            if tick in wanted:
+                found.append((tick / FPS, Image.fromarray(frame.image)))
+    except StopIteration:
+        pass
+    finally:
+        reader.close()
+    return found

@@ -12,6 +12,7 @@ from ..synclip_core.errors import SyncLipError
 from ..synclip_core.media.selection import Choice, parse_choice
 from . import sockets
 from .boxes import point_of_boxes, point_of_mask
+from .progress import show_result
 from .tensors import picture_to_image, require_room, to_image
 from .tracking import track_file
 from .video_input import images_file, video_file
@@ -105,6 +106,7 @@ class TrackFaces(io.ComfyNode):
             faces, preview = track_file(
                 path, choice, missing, crop_size, margin, str(comfy.model_management.get_torch_device())
             )
+        show_result(preview)
         shown = picture_to_image(preview)
         crops = faces.crops()
         require_room(crops.shape, "the IMAGE of crops")

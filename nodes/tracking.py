@@ -104,14 +104,14 @@ def contact_sheet(
 def _cell(tick: int, picture: Image.Image, chunks: list[TrackChunk], chosen: list[int], width: int) -> Image.Image:
     zoom = CELL / width
     cell = picture.resize((CELL, max(1, round(picture.height * CELL / picture.width))))
-    draw, font = ImageDraw.Draw(cell), ImageFont.load_default(16)
+    draw, font = ImageDraw.Draw(cell), ImageFont.load_default(24)
     found = [(chunk, tick - int(chunk.ticks[0])) for chunk in chunks if chunk.ticks[0] <= tick <= chunk.ticks[-1]]
     for chunk, row in found:
         box = [float(v) * zoom for v in chunk.boxes[row]]
         mine = chunk.track_id in chosen
         colour = (GREEN if chunk.valid[row] else AMBER) if mine else GREY
-        draw.rectangle(box, outline=colour, width=3 if mine else 1)
+        draw.rectangle(box, outline=colour, width=5 if mine else 2)
     label = f"{tick / 25:.1f} s" + ("" if found else "   no face")
-    draw.rectangle((0, 0, draw.textlength(label, font) + 12, 24), fill=(24, 24, 24))
-    draw.text((6, 3), label, fill=(235, 235, 235) if found else AMBER, font=font)
+    draw.rectangle((0, 0, draw.textlength(label, font) + 16, 34), fill=(24, 24, 24))
+    draw.text((8, 4), label, fill=(235, 235, 235) if found else AMBER, font=font)
     return cell
