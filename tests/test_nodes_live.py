@@ -1,5 +1,6 @@
 """The pack in a real ComfyUI: its nodes, its workflows, its errors. Skipped where there is no ComfyUI."""
 
+import json
 import re
 import time
 
@@ -7,7 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from comfy_common import ROOT, running, workflow
+from comfy_common import PACK, ROOT, running, workflow
 from PIL import Image
 
 from synclip_core.demo import CLIP
@@ -266,3 +267,45 @@ def test_two_prompts_wait_for_each_other_and_results_are_cached(server, early):
     again = server.wait(server.queue(workflow("score_video", n1__file=early.name, n2__max_lag=10)))
     cached = [data["nodes"] for kind, data in again["status"]["messages"] if kind == "execution_cached"]
     assert cached and set(cached[0]) == {"1", "2"}
+
+
+# ---- what the page asks for --------------------------------------------------------------------------------------
+
+
+def test_templates_and_help_pages_are_served(server):
+    names = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+    assert sorted(server.json("/workflow_templates")[PACK]) == names
+    for name in names:
+        assert server.json(f"/api/workflow_templates/{PACK}/{name}.json")["nodes"]
+        assert server.get(f"/api/workflow_templates/{PACK}/{name}.jpg")[:2] == b"\xff\xd8"
+    for node in NODES:
+        assert server.get(f"/extensions/{PACK}/docs/{node}.md").startswith(b"# ")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflows").glob("*.json")))
+def test_templates_fit_the_nodes(server, name):
+    """Every node is known, every link joins sockets of one type, every widget has a value that its node accepts."""
+    info = server.json("/object_info")
+    graph = json.loads((ROOT / "workflows" / f"{name}.json").read_text())
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    for node in nodes.values():
+        if node["type"] == "MarkdownNote":
+            continue
+        spec = info[node["type"]]
+        fields = {**spec["input"].get("required", {}), **spec["input"].get("optional", {})}
+        assert [i["name"] for i in node["inputs"] if "widget" not in i] == [
+            field for field, kind in fields.items() if is_socket(kind)
+        ]
+        widgets = [(field, kind) for field, kind in fields.items() if not is_socket(kind)]
+        for (field, kind), value in zip(widgets, node.get("widgets_values") or [], strict=True):
+            options = kind[0] if isinstance(kind[0], list) else kind[1].get("options")
+            assert options is None or value in options, f"{node['type']}.{field}"
+            assert kind[1].get("min", value) <= value <= kind[1].get("max", value), f"{node['type']}.{field}"
+    for _, start, output, end, entry, kind in graph["links"]:
+        assert info[nodes[start]["type"]]["output"][output] == kind == nodes[end]["inputs"][entry]["type"]
+
+
+def is_socket(kind):
+    return not isinstance(kind[0], list) and (
+        kind[0] not in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO") or kind[1].get("forceInput", False)
+    )

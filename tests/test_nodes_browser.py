@@ -1,0 +1,87 @@
+"""The pack in ComfyUI's page: every template opens, runs, and shows its result. Skipped without ComfyUI or a browser.
+
+SYNCLIP_SCREENSHOTS=FOLDER keeps a screenshot of each.
+"""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from comfy_common import PACK, ROOT, running
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+
+# what ends a run, seen through the page's own events
+LISTEN = """() => {
+    window.ended = null
+    for (const name of ['execution_success', 'execution_error', 'execution_interrupted'])
+        window.app.api.addEventListener(name, event => { window.ended = [name, event.detail] })
+}"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("comfy")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: install Debian's package chromium, or Google Chrome")
+    with playwright.sync_playwright() as play:
+        found = play.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(server, browser):
+    page = browser.new_page(viewport={"width": 1600, "height": 900})
+    page.goto(server.url)
+    page.wait_for_function("() => !!(window.app && window.app.graph && window.app.extensionManager)", timeout=90_000)
+    page.wait_for_function("() => !!window.LiteGraph.registered_node_types['SyncLipSyncScore']", timeout=90_000)
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_template_opens_runs_and_shows_its_result(server, page, name):
+    graph = server.json(f"/api/workflow_templates/{PACK}/{name}.json")
+    page.evaluate("graph => window.app.loadGraphData(graph)", graph)
+    page.wait_for_function("count => window.app.graph._nodes.length === count", arg=len(graph["nodes"]))
+    unknown = page.evaluate("() => window.app.graph._nodes.filter(n => n.has_errors).map(n => n.type)")
+    assert unknown == []
+    page.evaluate(LISTEN)
+    page.evaluate("() => window.app.queuePrompt(0, 1)")
+    page.wait_for_function("() => !!window.ended", timeout=120_000)
+    how, detail = page.evaluate("() => window.ended")
+    assert how == "execution_success", detail
+    page.wait_for_function(
+        "() => window.app.graph._nodes.filter(n => n.type.startsWith('SyncLipSync')).every(n => n.imgs?.length)",
+        timeout=20_000,
+    )
+    for node in page.evaluate("() => window.app.graph._nodes.map(n => [n.type, n.imgs?.[0]?.naturalWidth ?? 0])"):
+        if node[0].startswith("SyncLipSync"):
+            assert node[1] == 640, "the panel is not what the node shows"
+    folder = os.environ.get("SYNCLIP_SCREENSHOTS")
+    if folder:
+        time.sleep(2)
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def test_bad_input_marks_the_node_and_says_why(server, page):
+    graph = json.loads((ROOT / "workflows" / "score_video.json").read_text())
+    score = next(node for node in graph["nodes"] if node["type"] == "SyncLipSyncScore")
+    score["widgets_values"][0] = "the left one"
+    page.evaluate("graph => window.app.loadGraphData(graph)", graph)
+    page.evaluate("() => window.app.queuePrompt(0, 1)")
+    page.wait_for_function("() => document.body.innerText.includes('expected auto, largest, longest')", timeout=20_000)
+    marked = page.evaluate("() => Object.keys(window.app.lastNodeErrors || {})")
+    assert marked == [str(score["id"])]
