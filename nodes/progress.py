@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import comfy.model_management
@@ -29,7 +30,7 @@ def counted(items: Iterable[T], total: int, picture: Callable[[T], np.ndarray] |
     """The items, with the node's bar moving along; picture(item): uint8 [H, W, 3] to show meanwhile."""
     bar = _Bar()
     for done, item in enumerate(items, 1):
-        bar.show(done, max(total, done), None if picture is None else lambda item=item: picture(item))
+        bar.show(done, max(total, done), None if picture is None else partial(picture, item))
         yield item
 
 

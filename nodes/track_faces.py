@@ -117,4 +117,4 @@ class TrackFaces(io.ComfyNode):
 def _source(video: Any, images: torch.Tensor | None, fps: float) -> AbstractContextManager[Path]:
     if (video is None) == (images is None):
         raise SyncLipError("Track Faces: connect a video or images, one of the two.")
-    return video_file(video) if video is not None else images_file(images, fps)
+    return video_file(video) if images is None else images_file(images, fps)

@@ -1,5 +1,6 @@
 """A file's chosen face, and a contact sheet that shows what was found."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ..synclip_core.media.info import probe
 from ..synclip_core.media.selection import Choice, TrackCollector, select_tracks
 from ..synclip_core.media.track_output import TrackChunk, TrackOptions
 from ..synclip_core.media.tracking import FaceTracker
-from ..synclip_core.media.video import iter_ticks
+from ..synclip_core.media.video import SourceFrame, iter_ticks
 from ..synclip_core.pipeline import MAX_SIDE
 from .progress import counted
 from .values import Faces
@@ -34,7 +35,7 @@ def track_file(
     chunks: list[TrackChunk] = []
     shape: tuple[int, ...] = (info.height, info.width)
 
-    def watched():  # type: ignore[no-untyped-def]
+    def watched() -> Iterator[tuple[int, SourceFrame]]:
         nonlocal shape
         for tick, frame in counted(reader, reader.expected, lambda pair: pair[1].image):
             shape = frame.image.shape

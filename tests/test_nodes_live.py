@@ -108,6 +108,26 @@ def test_edited_crops_come_back_where_they_were(server):
         assert change[:60].max() < 30, "the hair changed"
 
 
+def test_large_pictures_at_another_rate_are_pasted_in_place(server):
+    """Tracked in a reduced picture, pasted into the whole one: the edit lies where it lay in the small clip."""
+    left, zoom = 500, 900 / 320
+    frames = [frame.image for frame in iter_frames(CLIP)][:60]
+    with VideoWriter(server.base / "input" / "large.mp4", 1600, 900, 30, audio_from=CLIP, preset="ultrafast") as writer:
+        for image in frames:
+            large = Image.new("RGB", (1600, 900), (60, 70, 90))
+            large.paste(Image.fromarray(image).resize((900, 900)), (left, 0))
+            writer.write(np.asarray(large))
+    where = []
+    for name, options in (("speech.mp4", {}), ("large.mp4", {"n2__crop_size": 112, "n2__margin": 0.0})):
+        result = server.saved(server.run(workflow("edit_mouth", n1__file=name, **options)), "6")
+        pairs = zip(iter_frames(server.base / "input" / name), iter_frames(result), strict=True)
+        before, after = next(pair for pair in pairs if pair[0].index == 40)
+        change = np.abs(before.image.astype(int) - after.image).mean(-1)
+        rows, columns = np.nonzero(change > 60)
+        where.append(np.array([columns.mean(), rows.mean()]))
+    assert np.abs(where[0] * zoom + [left, 0] - where[1]).max() < 15
+
+
 def test_unedited_crops_change_no_frame(server):
     """Through IMAGE sockets, without a codec in between, paste-back of what was cut is the identity."""
     graph = {
