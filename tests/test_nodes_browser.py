@@ -63,7 +63,7 @@ def test_template_opens_runs_and_shows_its_result(server, page, name):
     assert "Invalid workflow" not in page.evaluate("() => document.body.innerText")
     page.evaluate(LISTEN)
     page.evaluate("() => window.app.queuePrompt(0, 1)")
-    page.wait_for_function("() => !!window.ended", timeout=120_000)
+    page.wait_for_function("() => !!window.ended", timeout=300_000)
     how, detail = page.evaluate("() => window.ended")
     assert how == "execution_success", detail
     page.wait_for_function(

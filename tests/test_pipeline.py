@@ -85,8 +85,9 @@ def test_audio_tokens_do_not_depend_on_how_the_file_is_read(pipeline: SyncPipeli
     np.testing.assert_allclose(pipeline.audio_tokens(wave), streams.audio, atol=1e-3)
 
 
-def test_face_by_index_and_by_point(pipeline: SyncPipeline, streams: TokenStreams) -> None:
-    assert not SyncPipeline(pipeline.checkpoint, face="1").tokens(CLIP).valid.any()
+def test_face_by_index(pipeline: SyncPipeline, streams: TokenStreams) -> None:
+    with pytest.raises(SyncLipError, match="only 1 face is seen"):
+        SyncPipeline(pipeline.checkpoint, face="1").tokens(CLIP)
     found = SyncPipeline(pipeline.checkpoint, face="0").tokens(CLIP)
     np.testing.assert_array_equal(found.valid, streams.valid)
 
