@@ -1,6 +1,6 @@
 """One clip in many containers, frame rates, sound formats, sizes and orientations: does the lag stay the same?
 
-    python benchmarks/containers.py CLIP... > containers.json
+    python -m benchmarks.containers CLIP... > containers.json
 
 Each variant is encoded from the decoded clip and scored like any file. Reported per clip and variant: the lag in frames
 and, refined by a parabola, in ms, and its distance from the median of all variants of that clip.

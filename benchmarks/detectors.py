@@ -1,6 +1,6 @@
 """Face detectors compared on real frames: what they find, what they invent, how long they take on one thread.
 
-    python benchmarks/detectors.py --data ../shared/data --frames 300 > detectors.json
+    python -m benchmarks.detectors --data ../shared/data --frames 300 > detectors.json
 
 One frame of each of many clips. A found face counts when the face mesh, looking there, is sure of a face (presence over
 0.5) and its landmarks overlap the box; a frame has a face when any candidate found one there. "small": the same frames

@@ -1,6 +1,6 @@
 """Speed and memory of the main job: a face video of one and of ten minutes at 1280 x 720, on the CPU.
 
-    python benchmarks/score.py [--clip FILE] [--threads 2] > score.json
+    python -m benchmarks.score [--clip FILE] [--threads 2] > score.json
 
 The clip (default: the bundled one) is scaled to 720p and repeated to the length. Each measurement is a process of its
 own, so that its peak memory is its own. Reported: seconds, times real time, peak resident memory in MB, for `score`
@@ -10,7 +10,6 @@ own, so that its peak memory is its own. Reported: seconds, times real time, pea
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -84,9 +83,15 @@ def measure(job: str, path: str, threads: int) -> None:
         pipeline.audio_tokens(wave)
         extra = {}
     spent = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory_mb()
     result = {"seconds": round(spent, 2), "x_real_time": round(spent / seconds, 3), "peak_mb": round(peak)}
     print(json.dumps(result | extra))
+
+
+def peak_memory_mb() -> float:
+    """Of this process since it began. Linux only: ru_maxrss would start at the peak of the parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def main() -> int:
@@ -107,7 +112,16 @@ def main() -> int:
             for job in ("score", "tokens"):
                 if job == "tokens" and minutes > 1:
                     continue
-                command = [sys.executable, __file__, "--threads", str(options.threads), "--job", job, str(path)]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.score",
+                    "--threads",
+                    str(options.threads),
+                    "--job",
+                    job,
+                    str(path),
+                ]
                 environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
                 done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
                 report[f"{job}_{minutes}min"] = json.loads(done.stdout)
