@@ -5,10 +5,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..synclip_core.errors import SyncLipError
+from ..synclip_core.media.audio import read_audio
 from . import sockets
 from .managed_model import ManagedModel, bundled
 from .progress import check_cancel
-from .sound import audio_file, audio_socket, encode
+from .sound import audio_socket, encode
 from .video_input import video_file
 
 
@@ -21,7 +22,7 @@ class EncodeAudioTokens(io.ComfyNode):
             category=sockets.CATEGORY,
             description="Turns a voice into audio tokens, one a frame at 25 fps.",
             inputs=[
-                sockets.Model.Input("model", optional=True, tooltip="Nothing connected: the bundled checkpoint."),
+                sockets.model_input(),
                 io.Audio.Input("audio", optional=True, tooltip="The voice. It begins with the first video frame."),
                 io.Video.Input(
                     "video",
@@ -40,7 +41,7 @@ class EncodeAudioTokens(io.ComfyNode):
             waveform = audio_socket(audio)
         else:
             with video_file(video) as path:
-                waveform = audio_file(path)
+                waveform = read_audio(path)  # on the video's clock
         check_cancel()
         model = model or bundled()
         return io.NodeOutput(encode(model.pipeline(), waveform, model.checkpoint.sha256))

@@ -18,7 +18,7 @@ class EncodeVocalMotionTokens(io.ComfyNode):
             description="Turns a tracked face into tokens, a row a frame at 25 fps: speech, identity, the rest.",
             inputs=[
                 sockets.Faces.Input("faces", tooltip="From Track Faces."),
-                sockets.Model.Input("model", optional=True, tooltip="Nothing connected: the bundled checkpoint."),
+                sockets.model_input(),
             ],
             outputs=[
                 sockets.Tokens.Output(display_name="vocal_tokens", tooltip="Motion of speech: lips, jaw, cheeks."),

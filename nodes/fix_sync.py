@@ -30,7 +30,7 @@ class FixSync(io.ComfyNode):
                 sockets.Report.Input(
                     "report", optional=True, tooltip="From Sync Score. Nothing connected: the lag is measured here."
                 ),
-                sockets.Model.Input("model", optional=True, tooltip="Nothing connected: the bundled checkpoint."),
+                sockets.model_input(),
                 io.Float.Input(
                     "lag_frames",
                     optional=True,

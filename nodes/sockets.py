@@ -4,6 +4,8 @@ from collections.abc import Collection
 
 from comfy_api.latest import io
 
+from ..synclip_core.media.track_output import POLICIES
+
 CATEGORY = "SyncLip"
 
 Model = io.Custom("SYNCLIP_MODEL")
@@ -21,7 +23,23 @@ MISSING_TOOLTIP = (
     "What to do where the face is not seen. hold: stay where it was seen last; interpolate: move on to where it is "
     "seen next; skip: leave those frames out; error: stop there."
 )
-MISSING = ["hold", "interpolate", "skip", "error"]
+MISSING = list(POLICIES)
+
+
+def model_input() -> io.Input:
+    """The model, for nodes that can do with the bundled one."""
+    return Model.Input("model", optional=True, tooltip="Nothing connected: the bundled checkpoint.")
+
+
+def max_lag_input() -> io.Input:
+    """The search range of both Sync Score nodes."""
+    return io.Int.Input(
+        "max_lag",
+        default=15,
+        min=5,
+        max=125,
+        tooltip="How far to search, in frames at 25 fps (15 is 600 ms) to either side.",
+    )
 
 
 def one_of(**fields: tuple[str, Collection[str]]) -> bool | str:

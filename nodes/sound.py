@@ -1,14 +1,12 @@
-"""AUDIO sockets and files as what the model hears: mono, 16 kHz, whole ticks."""
+"""AUDIO sockets as what the model hears: mono, 16 kHz, whole ticks."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from av.audio.resampler import AudioResampler
 
 from ..synclip_core.errors import SyncLipError
-from ..synclip_core.media.audio import read_audio
 from ..synclip_core.media.sound import mono_frame
 from ..synclip_core.media.speech import RATE, TICK, speech_mask
 from .values import Tokens
@@ -25,11 +23,6 @@ def audio_socket(audio: Any) -> np.ndarray:
     sound = np.concatenate(list(_resampled(np.nan_to_num(mono), rate)))
     ticks = max(1, round(len(mono) / rate * 25))
     return np.pad(sound, (0, max(0, ticks * TICK - len(sound))))[: ticks * TICK].clip(-1, 1)
-
-
-def audio_file(path: Path) -> np.ndarray:
-    """The voice of a video, on the video's clock: float32 [T * 640]."""
-    return read_audio(path)
 
 
 def encode(pipeline: Any, waveform: np.ndarray, model: str) -> Tokens:

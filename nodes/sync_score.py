@@ -1,18 +1,14 @@
 """Sync Score: the shortest way from a video to a verdict."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
-from PIL import Image
 
 from ..synclip_core.errors import SyncLipError
 from ..synclip_core.media.audio import read_audio
 from ..synclip_core.media.selection import parse_choice
-from ..synclip_core.media.video import iter_ticks
-from ..synclip_core.plot import Thumbnail, draw_report, worst_ticks
-from ..synclip_core.report import FPS, ScoreReport
+from ..synclip_core.plot import draw_report, worst_frames
 from . import sockets
 from .managed_model import ManagedModel, bundled
 from .progress import check_cancel, follower
@@ -30,20 +26,14 @@ class SyncScore(io.ComfyNode):
             description="Is the mouth in sync with the voice, and by how much is it off?",
             inputs=[
                 io.Video.Input("video", tooltip="A video with a face and a voice. Streamed, however long it is."),
-                sockets.Model.Input("model", optional=True, tooltip="Nothing connected: the bundled checkpoint."),
+                sockets.model_input(),
                 io.String.Input(
                     "face",
                     default="auto",
                     tooltip=sockets.FACE_TOOLTIP + " speaker: the face whose mouth fits the voice best.",
                 ),
                 io.Combo.Input("missing", options=sockets.MISSING, default="hold", tooltip=sockets.MISSING_TOOLTIP),
-                io.Int.Input(
-                    "max_lag",
-                    default=15,
-                    min=5,
-                    max=125,
-                    tooltip="How far to search, in frames at 25 fps (15 is 600 ms) to either side.",
-                ),
+                sockets.max_lag_input(),
             ],
             outputs=outputs(),
             is_output_node=True,
@@ -64,24 +54,6 @@ class SyncScore(io.ComfyNode):
         pipeline = (model or bundled()).pipeline(face=face, missing=missing, max_lag=max_lag)
         with video_file(video) as path:
             report = pipeline.score(path, progress=follower())
-            waveform, thumbnails = read_audio(path), _worst_frames(path, report)
+            waveform, thumbnails = read_audio(path), worst_frames(report, each=check_cancel)
         report.file = os.path.basename(video_name(video))
         return score_output(cls, report, draw_report(report, waveform, thumbnails))
-
-
-def _worst_frames(path: Path, report: ScoreReport) -> list[Thumbnail]:
-    """The frames that fit the voice least, in the order of the clip."""
-    wanted = set(worst_ticks(report))
-    found: list[Thumbnail] = []
-    reader = iter_ticks(path, max_side=480)
-    try:
-        while len(found) < len(wanted):
-            check_cancel()
-            tick, frame = next(reader)
-            if tick in wanted:
-                found.append((tick / FPS, Image.fromarray(frame.image)))
-    except StopIteration:
-        pass
-    finally:
-        reader.close()
-    return found

@@ -5,7 +5,6 @@ from comfy_api.latest import io
 from ..synclip_core.plot import draw_report
 from ..synclip_core.report import ScoreReport
 from ..synclip_core.sync import measure_sync
-from ..synclip_core.verdict import SyncThresholds
 from . import sockets
 from .managed_model import ManagedModel, bundled
 from .score_output import outputs, score_output
@@ -29,13 +28,7 @@ class SyncScoreTokens(io.ComfyNode):
                     tooltip="The model that made the tokens: its checkpoint says how sure a verdict must be. Nothing "
                     "connected: the bundled one.",
                 ),
-                io.Int.Input(
-                    "max_lag",
-                    default=15,
-                    min=5,
-                    max=125,
-                    tooltip="How far to search, in frames at 25 fps (15 is 600 ms) to either side.",
-                ),
+                sockets.max_lag_input(),
             ],
             outputs=outputs(),
             is_output_node=True,
@@ -46,7 +39,7 @@ class SyncScoreTokens(io.ComfyNode):
         cls, audio_tokens: Tokens, vocal_tokens: Tokens, max_lag: int, model: ManagedModel | None = None
     ) -> io.NodeOutput:
         audio, vocal = paired(audio_tokens, vocal_tokens)
-        thresholds = SyncThresholds.from_dict((model or bundled()).checkpoint.metadata.get("thresholds", {}))
+        thresholds = (model or bundled()).checkpoint.thresholds
         result = measure_sync(
             audio.values, vocal.values, vocal.mask, audio.mask, max_lag=max_lag, thresholds=thresholds
         )

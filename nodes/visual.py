@@ -1,11 +1,9 @@
 """Tokens of a tracked face."""
 
 import numpy as np
-import torch
 
 from ..synclip_core.errors import SyncLipError
 from ..synclip_core.media.crop import crop_face
-from ..synclip_core.models.visual_encoder import VOCAL
 from ..synclip_core.pipeline import MIN_TRACK, SyncPipeline
 from .progress import counted
 from .values import Faces, Tokens
@@ -22,11 +20,7 @@ def encode(pipeline: SyncPipeline, faces: Faces, model: str) -> tuple[Tokens, To
     for track in faces.tracks():
         prompts = np.concatenate([pipeline.encode_crops(fitted(next(chunks).crops, faces, size)) for _ in track])
         ticks, seen = (np.concatenate([getattr(chunk, name) for chunk in track]) for name in ("ticks", "valid"))
-        values[0, ticks] = pipeline.vocal_tokens(prompts[:, VOCAL], seen)
-        with torch.inference_mode():
-            whole = torch.from_numpy(prompts)[None].to(pipeline.device)
-            values[1, ticks] = pipeline.model.identity_tokens(whole)[0].cpu().numpy()
-            values[2, ticks] = pipeline.model.ambient_tokens(whole)[0].cpu().numpy()
+        values[:, ticks] = pipeline.face_tokens(prompts, seen)
         if seen.sum() >= min(MIN_TRACK, faces.ticks):
             valid[ticks[seen]] = True
     kinds = ("vocal", "identity", "ambient")

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from .commands.atomic import atomic_path
 from .errors import SyncLipError
 from .models.config import SyncLipMAEConfig, from_dict, to_dict
 from .models.synclipmae import SyncLipMAE
+from .verdict import SyncThresholds
 
 FORMAT = "synclipmae-1"
 BUNDLED = Path(__file__).parent / "weights" / "synclip_tiny.safetensors"
@@ -28,6 +28,11 @@ class Checkpoint:
     model: SyncLipMAE
     metadata: dict[str, Any]
     sha256: str
+
+    @property
+    def thresholds(self) -> SyncThresholds:
+        """Of the verdict, measured for these weights; defaults where the file names none."""
+        return SyncThresholds.from_dict(self.metadata.get("thresholds", {}))
 
 
 def save_checkpoint(
@@ -47,18 +52,11 @@ def save_checkpoint(
 
 def save_safetensors(path: str | Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
     """Atomic write: a full disk or a kill leaves the old file or none, never half of one."""
-    target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    temporary = Path(name)
     try:
-        save_file(tensors, temporary, header)
-        temporary.chmod(0o644)  # mkstemp makes it private
-        temporary.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise SyncLipError(f"{target}: cannot write ({error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, header)
+    except SafetensorError as error:
+        raise SyncLipError(f"{path}: cannot write ({error})") from error
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -93,8 +91,3 @@ def load_checkpoint(path: str | Path | None = None, *, ops: Any = nn) -> Checkpo
         raise SyncLipError(f"{target}: weights do not fit the config in the same file: {error}") from error
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     return Checkpoint(model.eval(), json.loads(header.get("metadata", "{}")), digest)
-
-
-def load_model(path: str | Path | None = None) -> SyncLipMAE:
-    """The model of a checkpoint; None: the bundled one. See `load_checkpoint`."""
-    return load_checkpoint(path).model

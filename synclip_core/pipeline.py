@@ -21,7 +21,6 @@ from .models.synclipmae import SyncLipMAE, normalise
 from .models.visual_encoder import VOCAL
 from .report import ScoreReport
 from .sync import measure_sync
-from .verdict import SyncThresholds
 
 Progress = Callable[[int, int], None]
 MAX_SIDE = 1280  # larger pictures are reduced while decoding: a face in them is still larger than a crop
@@ -68,7 +67,7 @@ class SyncPipeline:
         self.device = device
         self.face = parse_choice(face) if isinstance(face, str) else face
         self.max_lag = max_lag
-        self.thresholds = SyncThresholds.from_dict(loaded.metadata.get("thresholds", {}))
+        self.thresholds = loaded.thresholds
         self.options = TrackOptions(crop_size=self.model.config.visual.image_size[0], missing=missing)
         self._tracker: FaceTracker | None = None
 
@@ -134,6 +133,13 @@ class SyncPipeline:
         mask = torch.from_numpy(np.ascontiguousarray(valid))[None].to(self.device)
         reach = config.context_depth * (config.context_kernel // 2)
         return normalise(in_spans(head, head.centered(x, mask), reach)[0]).cpu().numpy()
+
+    @torch.inference_mode()
+    def face_tokens(self, prompts: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """prompts: float32 [n, 3, width] of one face; valid: bool [n]. Vocal, identity and ambient tokens [n, dim]."""
+        whole = torch.from_numpy(prompts)[None].to(self.device)
+        identity, ambient = self.model.identity_tokens(whole)[0], self.model.ambient_tokens(whole)[0]
+        return self.vocal_tokens(prompts[:, VOCAL], valid), identity.cpu().numpy(), ambient.cpu().numpy()
 
     @torch.inference_mode()
     def encode_crops(self, crops: np.ndarray) -> np.ndarray:
@@ -213,11 +219,7 @@ class SyncPipeline:
         for track_id in chosen:
             ticks, valid, own = found.track(track_id)
             prompts[ticks] = own[:, VOCAL]
-            vocal[ticks] = self.vocal_tokens(own[:, VOCAL], valid)
-            with torch.inference_mode():
-                whole = torch.from_numpy(own)[None].to(self.device)
-                identity[ticks] = self.model.identity_tokens(whole)[0].cpu().numpy()
-                ambient[ticks] = self.model.ambient_tokens(whole)[0].cpu().numpy()
+            vocal[ticks], identity[ticks], ambient[ticks] = self.face_tokens(own, valid)
         return prompts, vocal, identity, ambient
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -53,8 +53,13 @@ def worst_ticks(report: ScoreReport, count: int = 6) -> list[int]:
     return ticks
 
 
-def worst_frames(report: ScoreReport, count: int = 6, max_side: int = 480) -> list[Thumbnail]:
-    """(time in s, picture) of `worst_ticks`, in the order of the clip. Decodes the file up to the last of them."""
+def worst_frames(
+    report: ScoreReport, count: int = 6, max_side: int = 480, each: Callable[[], None] | None = None
+) -> list[Thumbnail]:
+    """(time in s, picture) of `worst_ticks`, in the order of the clip. Decodes the file up to the last of them.
+
+    each: called before every frame; what it raises (a cancel, say) ends the work.
+    """
     from .media.video import iter_ticks
 
     wanted = set(worst_ticks(report, count))
@@ -62,11 +67,17 @@ def worst_frames(report: ScoreReport, count: int = 6, max_side: int = 480) -> li
     if not wanted:
         return found
     last = max(wanted)
-    for tick, frame in iter_ticks(report.file, max_side=max_side):
-        if tick in wanted:
-            found.append((tick / FPS, Image.fromarray(frame.image)))
-        if tick >= last:
-            break
+    reader = iter_ticks(report.file, max_side=max_side)
+    try:
+        for tick, frame in reader:
+            if each is not None:
+                each()
+            if tick in wanted:
+                found.append((tick / FPS, Image.fromarray(frame.image)))
+            if tick >= last:
+                break
+    finally:
+        reader.close()
     return found
 
 

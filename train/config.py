@@ -8,7 +8,12 @@ import yaml
 from synclip_core.errors import SyncLipError
 from synclip_core.models.config import SyncLipMAEConfig, from_dict, tiny
 
-LEARN = ("all", "vision", "alignment")
+# What a stage learns -> the names of the parameters that it moves
+LEARNED_BY: dict[str, tuple[str, ...]] = {
+    "all": ("",),
+    "vision": ("visual.", "geometry_head."),
+    "alignment": ("vocal_head.", "front_end.", "adapter.", "logit_scale"),
+}
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,9 @@ def load_config(path: str | Path) -> PretrainConfig:
         raise SyncLipError(f"{path}: not valid YAML: {error}") from error
     config = from_dict(PretrainConfig, data or {}, str(path))
     for number, stage in enumerate(config.stages):
-        if stage.learn not in LEARN:
-            raise SyncLipError(f"{path}: stages[{number}].learn is {stage.learn!r}; expected one of {', '.join(LEARN)}")
+        if stage.learn not in LEARNED_BY:
+            known = ", ".join(LEARNED_BY)
+            raise SyncLipError(f"{path}: stages[{number}].learn is {stage.learn!r}; expected one of {known}")
         if stage.learn == "vision" and not config.model.geometry_points:
             raise SyncLipError(f"{path}: stages[{number}] learns geometry, but model.geometry_points is 0")
     if not config.stages:

@@ -44,22 +44,15 @@ def pretraining_losses(
     config = model.config.visual
     device = model.logit_scale.device
     clips, frames = batch.valid.shape
-    # 1. one canonical square for both bypasses, photometric jitter for bypass 2 only
-    size = config.image_size[0]
-    images, geometry = augment.geometric(
-        batch.crops.to(device), batch.geometry, batch.margin, size, augmentation.geometric, generator
-    )
-    jittered = augment.photometric(images, augmentation.photometric, generator)
-    # 2. bypass 2 on all frames: vocal and ambient prompts
-    keep = face_preserving_keep(clips * frames, model.importance.cpu(), config.face_mask_ratio, generator).to(device)
-    prompts = model.visual(jittered.flatten(0, 1), keep)[1].unflatten(0, (clips, frames))
+    # 1. bypass 2 on all frames: vocal and ambient prompts
+    images, geometry, prompts = bypass_2(model, batch, augmentation, generator)
     valid = batch.valid.to(device)
     centered = model.vocal_head.centered(prompts[..., VOCAL, :], valid)
     vocal = model.vocal_head(centered)
     ambient = model.ambient_tokens(prompts)
-    # 3. audio tokens
+    # 2. audio tokens
     audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, generator)
-    # 4. bypass 1 and both decodings on a few frames of each clip
+    # 3. bypass 1 and both decodings on a few frames of each clip
     chosen = torch.stack([torch.randperm(frames, generator=generator)[: stage.reconstruct] for _ in range(clips)]).to(
         device
     )
@@ -77,7 +70,7 @@ def pretraining_losses(
     pixels = patchify(target, config.patch_size)
     by_video = reconstruction_loss(model.decoder(patches, seen, given, other, moved), pixels, seen)
     by_audio = reconstruction_loss(model.decoder(patches, seen, given, other, spoken), pixels, seen)
-    # 5. alignment, decorrelation, geometry
+    # 4. alignment, decorrelation, geometry
     parts = {
         "video_mse": by_video,
         "audio_mse": by_audio,
@@ -94,17 +87,28 @@ def pretraining_losses(
 
 def vision_losses(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, generator: torch.Generator) -> Losses:
     """The lips' geometry from the vocal prompt of single frames; the mean that is taken out is that of the batch."""
-    config = model.config.visual
-    device = model.logit_scale.device
+    _, geometry, prompts = bypass_2(model, batch, augmentation, generator)
+    valid = batch.valid.to(prompts.device).view(1, -1)
+    centered = model.vocal_head.centered(prompts.flatten(0, 1)[None, :, VOCAL], valid)
+    error = geometry_loss(model, centered, geometry.to(prompts.device).flatten(0, 1)[None], valid)
+    return Losses(error, {"geometry": error})
+
+
+def bypass_2(
+    model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Frames [B, T, 3, H, W] before the photometric jitter, their geometry, and the prompts of the jittered ones.
+
+    Both bypasses see one canonical square; the jitter is for this one only.
+    """
+    config, device = model.config.visual, model.logit_scale.device
     images, geometry = augment.geometric(
         batch.crops.to(device), batch.geometry, batch.margin, config.image_size[0], augmentation.geometric, generator
     )
-    jittered = augment.photometric(images, augmentation.photometric, generator).flatten(0, 1)
-    keep = face_preserving_keep(len(jittered), model.importance.cpu(), config.face_mask_ratio, generator).to(device)
-    valid = batch.valid.to(device).view(1, -1)
-    centered = model.vocal_head.centered(model.visual(jittered, keep)[1][None, :, VOCAL], valid)
-    error = geometry_loss(model, centered, geometry.to(device).flatten(0, 1)[None], valid)
-    return Losses(error, {"geometry": error})
+    jittered = augment.photometric(images, augmentation.photometric, generator)
+    shape = batch.valid.shape
+    keep = face_preserving_keep(shape.numel(), model.importance.cpu(), config.face_mask_ratio, generator).to(device)
+    return images, geometry, model.visual(jittered.flatten(0, 1), keep)[1].unflatten(0, shape)
 
 
 def alignment_losses(

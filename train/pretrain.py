@@ -23,17 +23,12 @@ from synclip_core.errors import SyncLipError
 from synclip_core.models.config import to_dict
 from synclip_core.models.pretrained import load_speech_encoder, load_vit, speech_config
 from synclip_core.models.synclipmae import SyncLipMAE
-from train.config import OptimConfig, PretrainConfig, StageConfig, load_config
+from train.config import LEARNED_BY, OptimConfig, PretrainConfig, StageConfig, load_config
 from train.data.sampling import ClipSource, ClipStore, Prefetcher, Sampler
 from train.objective import pretraining_losses
 from train.prompts import PromptStore
 from train.validation import validate
 
-LEARNED_BY: dict[str, tuple[str, ...]] = {
-    "all": ("",),
-    "vision": ("visual.", "geometry_head."),
-    "alignment": ("vocal_head.", "front_end.", "adapter.", "logit_scale"),
-}
 SHOWN = ("contrastive", "video_mse", "geometry")  # losses on the progress bar
 
 

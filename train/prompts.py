@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from synclip_core.models.synclipmae import SyncLipMAE
@@ -12,6 +13,7 @@ from train.data.clip import Clip
 from train.data.sampling import ClipStore
 
 BLOCK = 64  # frames encoded at once
+PLAIN = AugmentConfig(0, 0, 0)
 
 
 class PromptStore:
@@ -25,9 +27,9 @@ class PromptStore:
         generator = torch.Generator().manual_seed(seed)
         for key in tqdm(sorted(self.meta), desc="prompts", unit="clip"):
             clip = store[key]
-            plain = AugmentConfig(0, 0, 0)
             views = [
-                clip_prompts(model, clip, augmentation if view else plain, generator) for view in range(stage.views)
+                clip_prompts(model, clip, augmentation if view else PLAIN, generator).half().cpu().numpy()
+                for view in range(stage.views)
             ]
             self._clips[key] = Clip(
                 key, np.empty(0), np.empty(0), clip.valid, clip.audio, clip.margin, clip.meta, np.stack(views)
@@ -38,8 +40,8 @@ class PromptStore:
 
 
 @torch.inference_mode()
-def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, generator: torch.Generator) -> np.ndarray:
-    """Vocal prompts of all frames, [T, width] float16; one draw of the augmentation for the whole clip."""
+def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Vocal prompts of all frames, [T, width]; one draw of the augmentation for the whole clip."""
     size = model.config.visual.image_size[0]
     images, _ = augment.geometric(
         torch.from_numpy(clip.crops)[None],
@@ -52,4 +54,4 @@ def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, gen
     images = augment.photometric(images, augmentation.photometric, generator)[0]
     device = model.logit_scale.device
     parts = [model.prompts(images[i : i + BLOCK].to(device))[:, VOCAL] for i in range(0, len(images), BLOCK)]
-    return torch.cat(parts).half().cpu().numpy()
+    return torch.cat(parts)

@@ -12,24 +12,16 @@ from synclip_core.metrics.window_lag import WindowLag, window_lag
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from train.data.clip import Clip
 from train.data.sampling import ClipStore
+from train.prompts import PLAIN, clip_prompts
 
 
 @torch.inference_mode()
 def clip_tokens(model: SyncLipMAE, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
     """Normalised audio and vocal tokens [T, dim] of a training sample, cut as inference cuts it."""
     device = model.logit_scale.device
-    size = model.config.visual.image_size[0]
-    frames = torch.from_numpy(clip.crops).permute(0, 3, 1, 2)
-    # the crop carries a margin: resample the canonical square out of the middle
-    theta = torch.eye(2, 3)[None] / (1 + 2 * clip.margin)
-    grid = torch.nn.functional.affine_grid(theta, [1, 3, size, size], align_corners=False)
-    prompts = []
-    for start in range(0, len(frames), 64):
-        block = frames[start : start + 64].float() / 255
-        cut = torch.nn.functional.grid_sample(block, grid.expand(len(block), -1, -1, -1), align_corners=False)
-        prompts.append(model.prompts(cut.to(device)))
+    prompts = clip_prompts(model, clip, PLAIN, torch.Generator())[None]
     valid = torch.from_numpy(clip.valid)[None].to(device)
-    vocal = normalise(model.vocal_tokens(torch.cat(prompts)[None], valid))[0]
+    vocal = normalise(model.vocal_head(model.vocal_head.centered(prompts, valid)))[0]
     audio = normalise(model.audio_tokens(torch.from_numpy(clip.audio)[None].to(device)))[0]
     return audio.float().cpu().numpy(), vocal.float().cpu().numpy()
 

@@ -125,7 +125,8 @@ def speech_config(path: str | Path) -> AudioConfig:
         kept = {key: settings[key] for key in SHAPING if key in settings}
         width, layers = kept.pop("hidden_size", 768), kept.pop("num_hidden_layers", 12)
         return AudioConfig(front_end=front_end, width=width, depth=layers + 1, encoder=kept)
-    state = _speech_state(weights)
+    raw = _read(weights)
+    state = _without_prefix(raw)
     try:
         width = len(state["encoder.layer_norm.weight"])
         layers = len({key.split(".")[2] for key in state if key.startswith("encoder.layers.")})
@@ -141,7 +142,8 @@ def speech_config(path: str | Path) -> AudioConfig:
         }
     except KeyError as error:
         raise SyncLipError(f"{path}: no wav2vec2 or HuBERT in transformers' format ({error} is missing)") from error
-    front_end = "hubert" if "hubert" in str(path).lower() or _has_prefix(weights, "hubert.") else "wav2vec2"
+    hubert = "hubert" in str(path).lower() or any(key.startswith("hubert.") for key in raw)
+    front_end = "hubert" if hubert else "wav2vec2"
     return AudioConfig(front_end=front_end, width=width, depth=layers + 1, encoder=encoder)
 
 
@@ -174,7 +176,7 @@ def load_speech_encoder(front_end: nn.Module, path: str | Path) -> None:
     """
     if not isinstance(front_end, SpeechEncoder):
         raise SyncLipError(f"{path}: audio.front_end is mel, which has no weights; set it to wav2vec2 or hubert")
-    state = _speech_state(_speech_weights(Path(path)))
+    state = _without_prefix(_read(_speech_weights(Path(path))))
     wanted = front_end.network.state_dict()
     own = {key: value for key, value in state.items() if key in wanted}
     # "masked_spec_embed" only serves their own pretraining, and some files leave it out
@@ -188,19 +190,15 @@ def _speech_weights(path: Path) -> Path:
     return path / "model.safetensors" if path.is_dir() else path
 
 
-def _speech_state(path: Path) -> dict[str, Tensor]:
+def _without_prefix(raw: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors with the prefix of a task model removed and the weight norm in torch's present naming."""
     state = {}
-    for key, value in _read(path).items():
+    for key, value in raw.items():
         key = re.sub(r"^(wav2vec2|hubert)\.", "", key)
         key = key.replace("pos_conv_embed.conv.weight_g", "pos_conv_embed.conv.parametrizations.weight.original0")
         key = key.replace("pos_conv_embed.conv.weight_v", "pos_conv_embed.conv.parametrizations.weight.original1")
         state[key] = value
     return state
-
-
-def _has_prefix(path: Path, prefix: str) -> bool:
-    return any(key.startswith(prefix) for key in _read(path))
 
 
 def _read(path: Path) -> dict[str, Tensor]:
