@@ -3,6 +3,7 @@
 from comfy_api.latest import InputImpl, io
 
 from ..synclip_core.demo import CLIP
+from ..synclip_core.demo.two_heads import write_two_heads
 from ..synclip_core.media.align import write_aligned
 from . import sockets
 from .video_input import output_file
@@ -24,15 +25,26 @@ class DemoVideo(io.ComfyNode):
                     min=-25,
                     max=25,
                     tooltip="The lag to put in, at 25 fps. 0: in sync; 5: the audio is 200 ms early; -5: 200 ms late.",
-                )
+                ),
+                io.Int.Input(
+                    "heads",
+                    default=1,
+                    min=1,
+                    max=2,
+                    tooltip="2: another head stands on the left and says something else, without being heard.",
+                ),
             ],
-            outputs=[io.Video.Output(display_name="video", tooltip="11 seconds, 320 x 320, 25 fps.")],
+            outputs=[io.Video.Output(display_name="video", tooltip="11 seconds, 320 x 320 a head, 25 fps.")],
         )
 
     @classmethod
-    def execute(cls, lag_frames: int) -> io.NodeOutput:
+    def execute(cls, lag_frames: int, heads: int = 1) -> io.NodeOutput:
+        clip = CLIP
+        if heads == 2:
+            clip = output_file(".mp4")
+            write_two_heads(clip)
         if lag_frames == 0:
-            return io.NodeOutput(InputImpl.VideoFromFile(str(CLIP)))
+            return io.NodeOutput(InputImpl.VideoFromFile(str(clip)))
         broken = output_file(".mp4")
-        write_aligned(CLIP, broken, -lag_frames)  # repairing a lag that is not there puts the opposite one in
+        write_aligned(clip, broken, -lag_frames)  # repairing a lag that is not there puts the opposite one in
         return io.NodeOutput(InputImpl.VideoFromFile(str(broken)))

@@ -9,7 +9,7 @@ from ..synclip_core.media.audio import read_audio
 from . import sockets
 from .managed_model import ManagedModel, bundled
 from .progress import check_cancel
-from .sound import audio_socket, encode
+from .sound import audio_socket, encode, encode_layers
 from .video_input import video_file
 
 
@@ -29,19 +29,33 @@ class EncodeAudioTokens(io.ComfyNode):
                     optional=True,
                     tooltip="A video whose own sound is taken, instead of audio. Start offsets in the file are kept.",
                 ),
+                io.AudioEncoderOutput.Input(
+                    "audio_encoder_output",
+                    optional=True,
+                    tooltip="What ComfyUI's own Audio Encoder Encode made of the voice, instead of audio. For "
+                    "checkpoints that listen with wav2vec2; the bundled one does not.",
+                ),
             ],
             outputs=[sockets.Tokens.Output(display_name="audio_tokens", tooltip="For Sync Score (Tokens).")],
         )
 
     @classmethod
-    def execute(cls, model: ManagedModel | None = None, audio: Any = None, video: Any = None) -> io.NodeOutput:
-        if (audio is None) == (video is None):
-            raise SyncLipError("Encode Audio Tokens: connect audio or a video, one of the two.")
+    def execute(
+        cls,
+        model: ManagedModel | None = None,
+        audio: Any = None,
+        video: Any = None,
+        audio_encoder_output: Any = None,
+    ) -> io.NodeOutput:
+        if sum(given is not None for given in (audio, video, audio_encoder_output)) != 1:
+            raise SyncLipError("Encode Audio Tokens: connect audio, a video or audio_encoder_output, one of the three.")
+        model = model or bundled()
+        if audio_encoder_output is not None:
+            return io.NodeOutput(encode_layers(model.pipeline(), audio_encoder_output, model.checkpoint.sha256))
         if audio is not None:
             waveform = audio_socket(audio)
         else:
             with video_file(video) as path:
                 waveform = read_audio(path)  # on the video's clock
         check_cancel()
-        model = model or bundled()
         return io.NodeOutput(encode(model.pipeline(), waveform, model.checkpoint.sha256))

@@ -8,10 +8,14 @@ from comfy_api.latest import ComfyExtension, io
 from .demo_video import DemoVideo
 from .encode_audio import EncodeAudioTokens
 from .encode_vocal import EncodeVocalMotionTokens
+from .find_speaker import FindSpeaker
 from .fix_sync import FixSync
 from .load_model import FOLDER, LoadModel
+from .load_tokens import LoadTokens
 from .mouth_mask import MouthMask
 from .paste_faces import PasteFaces
+from .save_tokens import SaveTokens
+from .sync_gate import SyncGate
 from .sync_score import SyncScore
 from .sync_score_tokens import SyncScoreTokens
 from .track_faces import TrackFaces
@@ -28,11 +32,15 @@ class SyncLipExtension(ComfyExtension):
         return [
             SyncScore,
             FixSync,
+            FindSpeaker,
+            SyncGate,
             LoadModel,
             TrackFaces,
             EncodeAudioTokens,
             EncodeVocalMotionTokens,
             SyncScoreTokens,
+            SaveTokens,
+            LoadTokens,
             MouthMask,
             PasteFaces,
             DemoVideo,

@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from comfy_api.latest import InputImpl, io
+from comfy_api.latest import InputImpl, io, ui
 
 from ..synclip_core.errors import SyncLipError
 from ..synclip_core.media.align import write_aligned
 from ..synclip_core.report import ScoreReport
 from . import sockets
 from .managed_model import ManagedModel, bundled
+from .panel import BLUE, GREY, draw_message
 from .progress import check_cancel, follower
+from .tensors import picture_to_image
 from .video_input import output_file, video_file
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
@@ -75,20 +77,23 @@ class FixSync(io.ComfyNode):
         with video_file(video) as path:
             if lag_frames is None:
                 report = report or (model or bundled()).pipeline().score(path, progress=follower())
-                if report.lag_frames is None:
+                lag_frames = report.repair_frames
+                if lag_frames is None:
                     words = f"{report.words}. Nothing was changed."
                     if if_unclear == UNCLEAR[1]:
                         raise SyncLipError(f"Fix Sync: {words} Set if_unclear to pass such videos on.")
-                    return io.NodeOutput(video, words, 0.0, ui={"text": (words,)})
-                lag_frames = 0.0 if report.verdict == "in_sync" else report.lag_frames
+                    return _output(cls, video, words)
             if lag_frames == 0:
                 words = "was in sync already, handed on as it is"
-                return io.NodeOutput(video, words, 0.0, ui={"text": (words,)})
+                return _output(cls, video, words)
             check_cancel()
             suffix = path.suffix.lower() if path.suffix.lower() in SUFFIXES else ".mkv"
             fixed = output_file(suffix)
             done = write_aligned(path, fixed, lag_frames, audio=audio)
-        moved = done.delay_s * 1000
-        words = f"audio moved {abs(round(moved))} ms {'later' if moved > 0 else 'earlier'}, video untouched"
-        words = "; ".join([words, *done.notes])
-        return io.NodeOutput(InputImpl.VideoFromFile(str(fixed)), words, moved, ui={"text": (words,)})
+        words = "; ".join([done.words, *done.notes])
+        return _output(cls, InputImpl.VideoFromFile(str(fixed)), words, done.delay_s * 1000)
+
+
+def _output(node: type[io.ComfyNode], video: Any, words: str, moved_ms: float = 0.0) -> io.NodeOutput:
+    picture = picture_to_image(draw_message(words, BLUE if moved_ms else GREY))
+    return io.NodeOutput(video, words, moved_ms, ui={**ui.PreviewImage(picture, cls=node).as_dict(), "text": (words,)})

@@ -27,6 +27,18 @@ def draw_panel(report: ScoreReport) -> Image.Image:
     return image
 
 
+def draw_message(words: str, colour: tuple[int, int, int]) -> Image.Image:
+    """What a node did or decided. RGB, 640 x 112."""
+    image = Image.new("RGB", (WIDTH, 112), PAPER)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 0, 10, 112), fill=colour)
+    lines = _wrapped(draw, words[:1].upper() + words[1:], ImageFont.load_default(26))[:3]
+    for k, line in enumerate(lines):
+        y = 56 + 32 * (k - (len(lines) - 1) / 2)
+        draw.text((LEFT, y), line, fill=colour, font=ImageFont.load_default(26), anchor="lm")
+    return image
+
+
 def _words(draw: ImageDraw.ImageDraw, words: str, colour: tuple[int, int, int]) -> None:
     """One line where it fits, two smaller ones where it does not."""
     for size in (44, 36, 30):
@@ -34,13 +46,18 @@ def _words(draw: ImageDraw.ImageDraw, words: str, colour: tuple[int, int, int]) 
         if draw.textlength(words, font) <= RIGHT - LEFT:
             draw.text((LEFT, 48), words, fill=colour, font=font, anchor="lm")
             return
-    font, lines = ImageFont.load_default(24), [""]
+    font = ImageFont.load_default(24)
+    for k, line in enumerate(_wrapped(draw, words, font)[:2]):
+        draw.text((LEFT, 32 + 30 * k), line, fill=colour, font=font, anchor="lm")
+
+
+def _wrapped(draw: ImageDraw.ImageDraw, words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+    lines = [""]
     for word in words.split():
         if lines[-1] and draw.textlength(f"{lines[-1]} {word}", font) > RIGHT - LEFT:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
-    for k, line in enumerate(lines[:2]):
-        draw.text((LEFT, 32 + 30 * k), line, fill=colour, font=font, anchor="lm")
+    return lines
 
 
 def _facts(report: ScoreReport) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Collection
 
 from comfy_api.latest import io
 
+from ..synclip_core.errors import SyncLipError
+from ..synclip_core.media.selection import parse_choice
 from ..synclip_core.media.track_output import POLICIES
 
 CATEGORY = "SyncLip"
@@ -42,9 +44,22 @@ def max_lag_input() -> io.Input:
     )
 
 
-def one_of(**fields: tuple[str, Collection[str]]) -> bool | str:
-    """For validate_inputs, since not every ComfyUI checks a choice itself: True, or what is wrong with a field."""
+def one_of(**fields: tuple[str | None, Collection[str]]) -> bool | str:
+    """For validate_inputs, since not every ComfyUI checks a choice itself: True, or what is wrong with a field.
+
+    A value of None comes by a link and is not known yet.
+    """
     for name, (value, options) in fields.items():
-        if value not in options:
+        if value is not None and value not in options:
             return f"{name}={value!r} is not in the list: {', '.join(options)}"
     return True
+
+
+def wrong_face(face: str | None) -> str:
+    """What is wrong with a choice of a face; empty where nothing is, or where it comes by a link."""
+    try:
+        if face is not None:
+            parse_choice(face)
+    except SyncLipError as error:
+        return str(error)
+    return ""

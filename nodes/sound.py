@@ -31,6 +31,17 @@ def encode(pipeline: Any, waveform: np.ndarray, model: str) -> Tokens:
     return Tokens("audio", pipeline.audio_tokens(waveform), speech, model)
 
 
+def encode_layers(pipeline: Any, output: Any, model: str) -> Tokens:
+    """output: AUDIO_ENCODER_OUTPUT of ComfyUI's wav2vec2. It holds no sound, so every tick counts as speech."""
+    layers = output.get("encoded_audio_all_layers") if isinstance(output, dict) else None
+    if not layers:
+        raise SyncLipError(
+            "audio_encoder_output: holds no hidden layers; connect Audio Encoder Encode with a wav2vec2."
+        )
+    values = pipeline.layer_tokens(layers)
+    return Tokens("audio", values, np.ones(len(values), bool), model)
+
+
 def _resampled(mono: np.ndarray, rate: int) -> Iterator[np.ndarray]:
     if rate == RATE:
         yield mono

@@ -5,9 +5,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..synclip_core.errors import SyncLipError
 from ..synclip_core.media.audio import read_audio
-from ..synclip_core.media.selection import parse_choice
 from ..synclip_core.plot import draw_report, worst_frames
 from . import sockets
 from .managed_model import ManagedModel, bundled
@@ -40,12 +38,9 @@ class SyncScore(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, face: str = "auto", missing: str = "hold") -> bool | str:
-        try:
-            parse_choice(face)
-        except SyncLipError as error:
-            return str(error)
-        return sockets.one_of(missing=(missing, sockets.MISSING))
+    def validate_inputs(cls, face: str | None = "auto", missing: str | None = "hold") -> bool | str:
+        wrong = sockets.wrong_face(face)
+        return wrong or sockets.one_of(missing=(missing, sockets.MISSING))
 
     @classmethod
     def execute(

@@ -75,13 +75,11 @@ class TrackFaces(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, face: str = "auto", missing: str = "hold") -> bool | str:
-        try:
-            choice = parse_choice(face)
-        except SyncLipError as error:
-            return str(error)
-        if choice == "speaker":
-            return "face='speaker' needs the sound: choose it in Sync Score, or another face here"
+    def validate_inputs(cls, face: str | None = "auto", missing: str | None = "hold") -> bool | str:
+        if wrong := sockets.wrong_face(face):
+            return wrong
+        if face is not None and parse_choice(face) == "speaker":
+            return "face='speaker' needs the sound: connect Find Speaker here, or choose it in Sync Score"
         return sockets.one_of(missing=(missing, sockets.MISSING))
 
     @classmethod

@@ -1,6 +1,6 @@
 """The main job as one object: a file in, tokens or a verdict out. The CLI, the nodes and train/evaluate all call it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,16 +11,18 @@ from .checkpoint import Checkpoint, load_checkpoint
 from .errors import SyncLipError
 from .media.audio import iter_audio
 from .media.info import probe
-from .media.selection import Choice, TrackCollector, parse_choice, select_tracks
+from .media.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
 from .media.speech import RATE, speech_mask
+from .media.track_output import TrackChunk
 from .media.tracking import FaceTracker, TrackOptions
 from .media.video import SourceFrame, iter_ticks
-from .metrics.distance import curve_confidence, distance_curve
-from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, in_spans, with_context
+from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
+from .models.speech import SpeechEncoder, rows_of_frames
 from .models.synclipmae import SyncLipMAE, normalise
 from .models.visual_encoder import VOCAL
 from .report import ScoreReport
-from .sync import measure_sync
+from .speakers import FaceScore, face_score
+from .sync import SyncResult, measure_sync
 
 Progress = Callable[[int, int], None]
 MAX_SIDE = 1280  # larger pictures are reduced while decoding: a face in them is still larger than a crop
@@ -89,16 +91,20 @@ class SyncPipeline:
             report.words = "no face found: cannot tell"
         return report
 
+    def speakers(self, path: str | Path, progress: Progress | None = None) -> list[FaceScore]:
+        """Every face of a file against its voice, the likeliest speaker first; empty where no face was found."""
+        found, audio, speech = self._seen_and_heard(path, progress)
+        summaries, scores = found.collector.summaries(), []
+        for summary in summaries:
+            result = self._judge(found.track(summary.track_id), audio, speech)
+            picture, index = found.pictures[summary.track_id][1], face_index(summary, summaries)
+            scores.append(face_score(summary, index, found.reduction, picture, result))
+        return sorted(scores, key=lambda face: face.result.margin, reverse=True)
+
     def tokens(self, path: str | Path, progress: Progress | None = None) -> TokenStreams:
         """Token streams of a file, decoded once and streamed. progress(done, total) counts ticks."""
-        info = probe(path)
-        if not info.has_video:
-            raise SyncLipError(f"{path}: no video track; expected a video with a face and a voice")
-        if not info.has_audio:
-            raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
-        found = self._faces(path, round(info.duration_s * 25), progress)
-        audio, speech = self._sound(path, found.ticks)
-        track, chosen = self._choose(found, audio, info.width, info.height)
+        found, audio, speech = self._seen_and_heard(path, progress)
+        track, chosen = self._choose(found, audio, speech)
         prompts, vocal, identity, ambient = self._assemble(found, track, chosen)
         return TokenStreams(
             audio=audio,
@@ -126,6 +132,25 @@ class SyncPipeline:
         return normalise(stream.finish()).cpu().numpy()
 
     @torch.inference_mode()
+    def layer_tokens(self, layers: Sequence[torch.Tensor]) -> np.ndarray:
+        """layers: hidden states [1, N, width] of a speech encoder run elsewhere, 50 rows a second, the input of its
+        first block first. Returns float32 [(N + 1) // 2, dim], L2-normalised. Raises SyncLipError where this model
+        listens to something else."""
+        audio = self.model.config.audio
+        if not isinstance(self.model.front_end, SpeechEncoder):
+            raise SyncLipError(
+                f"this checkpoint listens with {audio.front_end}, not with a speech encoder; give it the sound itself"
+            )
+        shapes = {tuple(layer.shape[::2]) for layer in layers}
+        if len(layers) != audio.depth or shapes != {(1, audio.width)}:
+            raise SyncLipError(
+                f"the speech encoder gave {len(layers)} layers of {sorted(shapes)} (batch, width); this checkpoint "
+                f"was trained on {audio.depth} layers of width {audio.width} ({audio.front_end}), one clip at a time"
+            )
+        rows = rows_of_frames([layer.to(self.device) for layer in layers])
+        return normalise(adapted(self.model, rows))[0].cpu().numpy()
+
+    @torch.inference_mode()
     def vocal_tokens(self, prompts: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """prompts: float32 [T, width] of one face; valid: bool [T]. Returns float32 [T, dim], L2-normalised."""
         head, config = self.model.vocal_head, self.model.config.vocal
@@ -149,6 +174,17 @@ class SyncPipeline:
 
     # ---- steps --------------------------------------------------------------------------------------------------
 
+    def _seen_and_heard(self, path: str | Path, progress: Progress | None) -> tuple["_Found", np.ndarray, np.ndarray]:
+        """Prompts of every face, audio tokens [T, dim], speech mask [T]."""
+        info = probe(path)
+        if not info.has_video:
+            raise SyncLipError(f"{path}: no video track; expected a video with a face and a voice")
+        if not info.has_audio:
+            raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
+        found = self._faces(path, round(info.duration_s * 25), progress)
+        found.reduction = max(found.shape) / max(info.width, info.height, 1)
+        return found, *self._sound(path, found.ticks, progress)
+
     def _faces(self, path: str | Path, expected: int, progress: Progress | None) -> "_Found":
         """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
         if self._tracker is None:
@@ -167,14 +203,14 @@ class SyncPipeline:
         try:
             for chunk in self._tracker.run(counted()):
                 found.collector.add(chunk)
-                found.add(chunk.track_id, chunk.ticks, chunk.valid, self.encode_crops(chunk.crops))
+                found.add(chunk, self.encode_crops(chunk.crops))
         finally:
             reader.close()
         found.warnings = list(reader.warnings)
         return found
 
-    def _sound(self, path: str | Path, ticks: int) -> tuple[np.ndarray, np.ndarray]:
-        """Audio tokens [T, dim] and speech mask [T]."""
+    def _sound(self, path: str | Path, ticks: int, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+        """Audio tokens [T, dim] and speech mask [T]. progress is called where it stands, so that it may cancel."""
         stream = AudioTokenStream(self.model)
         kept: list[np.ndarray] = []
 
@@ -184,25 +220,30 @@ class SyncPipeline:
                 yield block
 
         for piece in with_context(blocks()):
+            if progress is not None:
+                progress(ticks, ticks)
             stream.push(piece)
         speech = speech_mask(np.concatenate(kept))
         return normalise(stream.finish()).cpu().numpy()[:ticks], speech[:ticks]
 
-    def _choose(self, found: "_Found", audio: np.ndarray, width: int, height: int) -> tuple[np.ndarray, list[int]]:
+    def _judge(
+        self, track: tuple[np.ndarray, np.ndarray, np.ndarray], audio: np.ndarray, speech: np.ndarray
+    ) -> SyncResult:
+        """One face track (ticks, valid, prompts) against the voice of its ticks."""
+        ticks, valid, prompts = track
+        vocal = self.vocal_tokens(prompts[:, VOCAL], valid)
+        return measure_sync(audio[ticks], vocal, valid, speech[ticks], max_lag=self.max_lag, thresholds=self.thresholds)
+
+    def _choose(self, found: "_Found", audio: np.ndarray, speech: np.ndarray) -> tuple[np.ndarray, list[int]]:
         """The face track of each tick (-1: none) and the chosen tracks."""
         summaries = found.collector.summaries()
         choice = self.face
         if isinstance(choice, tuple):  # given in pixels of the file, tracked in reduced ones
-            reduction = max(found.shape) / max(width, height, 1)
-            choice = (choice[0] * reduction, choice[1] * reduction)
+            choice = (choice[0] * found.reduction, choice[1] * found.reduction)
         scores = None
         if choice == "speaker":
-            scores = {}
-            for summary in summaries:
-                ticks, valid, prompts = found.track(summary.track_id)
-                vocal = self.vocal_tokens(prompts[:, VOCAL], valid)
-                curve = distance_curve(audio[ticks], vocal, self.max_lag, valid)
-                scores[summary.track_id] = float(np.nan_to_num(curve_confidence(curve)))
+            tracks = {s.track_id: found.track(s.track_id) for s in summaries}
+            scores = {key: self._judge(own, audio, speech).margin for key, own in tracks.items()}
         chosen = select_tracks(summaries, choice, scores)
         track = np.full(found.ticks, -1, np.int64)
         for track_id in chosen:
@@ -229,12 +270,17 @@ class _Found:
     def __init__(self) -> None:
         self.ticks = 0
         self.shape: tuple[int, ...] = (1, 1)
+        self.reduction = 1.0  # of the frames against the file's size
         self.collector = TrackCollector()
         self.warnings: list[str] = []
+        self.pictures: dict[int, tuple[float, np.ndarray]] = {}  # the surest crop of each track, after its score
         self.prompts: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
 
-    def add(self, track_id: int, ticks: np.ndarray, valid: np.ndarray, prompts: np.ndarray) -> None:
-        self.prompts.setdefault(track_id, []).append((ticks, valid, prompts))
+    def add(self, chunk: TrackChunk, prompts: np.ndarray) -> None:
+        self.prompts.setdefault(chunk.track_id, []).append((chunk.ticks, chunk.valid, prompts))
+        best = int(chunk.score.argmax())
+        if chunk.score[best] > self.pictures.get(chunk.track_id, (-1.0, None))[0]:
+            self.pictures[chunk.track_id] = float(chunk.score[best]), chunk.crops[best].copy()
 
     def track(self, track_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """ticks [n], valid [n], prompts [n, 3, width] of a track."""

@@ -68,6 +68,11 @@ class ScoreReport:
         if not self.words:
             self.words = verdict_words(self.verdict, self.lag_ms, self.error)
 
+    @property
+    def repair_frames(self) -> float | None:
+        """The lag to take out: 0 where it is in sync (one frame either way is), None where it cannot tell."""
+        return 0.0 if self.verdict == "in_sync" else self.lag_frames
+
     @classmethod
     def failed(cls, file: str, error: Exception | str, duration_s: float | None = None) -> ScoreReport:
         """The report of a file that could not be scored at all; `error` becomes its message."""
@@ -93,7 +98,7 @@ class ScoreReport:
 
     def to_json(self) -> dict[str, Any]:
         """The object of `synclip score --json`: JSON_KEYS only, numbers rounded, NaN and infinity as null."""
-        return {key: _plain(getattr(self, key)) for key in JSON_KEYS}
+        return {key: plain(getattr(self, key)) for key in JSON_KEYS}
 
 
 def verdict_words(verdict: str, lag_ms: float | None, error: str | None = None) -> str:
@@ -108,16 +113,16 @@ def verdict_words(verdict: str, lag_ms: float | None, error: str | None = None) 
     return f"error: {error}" if error else "error"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Python numbers only (numpy's included), six decimals, and null for what JSON has no word for."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if value is None or isinstance(value, (str, bool)):
         return value
     if hasattr(value, "item"):  # a numpy or torch scalar
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, int):
         return value
     number = float(value)

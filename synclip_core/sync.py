@@ -70,6 +70,11 @@ class SyncResult:
     segments: list[Segment]
     worst_ticks: list[int]
 
+    @property
+    def margin(self) -> float:
+        """confidence above what a verdict needs: tells which of several faces fits a voice best, however long seen."""
+        return -math.inf if self.confidence is None else self.confidence - self.required_confidence
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, None for what is undefined (never NaN)."""
         plain = ("verdict", "text", "lag_frames", "lag_ms", "best_lag_frames", "max_lag", "worst_ticks")

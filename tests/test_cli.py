@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,13 +22,16 @@ from synclip_core.errors import SyncLipError
 from synclip_core.media.align import write_aligned
 from synclip_core.media.audio import read_audio
 from synclip_core.report import JSON_KEYS, ScoreReport
+from synclip_core.token_file import read_tokens
 
 
 @dataclass
 class Streams:
     audio: np.ndarray
     vocal: np.ndarray
-    fps: float = 25.0
+    speech: np.ndarray
+    valid: np.ndarray
+    faces: int = 1
 
 
 class FakePipeline:
@@ -59,10 +63,13 @@ class FakePipeline:
             return ScoreReport(path, "audio_late", lag_frames=-2, **common)
         return ScoreReport(path, "in_sync", lag_frames=0, **common)
 
-    def tokens(self, path):
+    checkpoint = SimpleNamespace(sha256="f00d")
+
+    def tokens(self, path, progress=None):
         if "broken" in path:
             raise SyncLipError(f"{path}: is not a media file")
-        return Streams(np.ones((5, 4), np.float32), np.full((5, 4), 2, np.float32))
+        seen = np.ones(5, bool)
+        return Streams(np.ones((5, 4), np.float32), np.full((5, 4), 2, np.float32), seen, ~seen)
 
 
 @pytest.fixture
@@ -208,11 +215,10 @@ def test_help_documents_the_exit_codes(capsys):
 
 
 def test_tokens_are_written_whole(run, tmp_path):
-    from safetensors.numpy import load_file
-
     code, out, _ = run("tokens", "sync.mp4", "-o", "t.safetensors")
-    streams = load_file(tmp_path / "t.safetensors")
-    assert code == 0 and set(streams) == {"audio", "vocal"} and streams["vocal"][0, 0] == 2
+    file = read_tokens(tmp_path / "t.safetensors")
+    assert code == 0 and set(file.arrays) == {"audio", "vocal", "speech", "valid"} and file.arrays["vocal"][0, 0] == 2
+    assert (file.model, file.faces) == ("f00d", 1) and file.arrays["speech"].all() and not file.arrays["valid"].any()
     assert "vocal [5, 4]" in out
     code, _, err = run("tokens", "broken.mp4", "-o", "u.safetensors")
     assert code == 4 and "broken.mp4" in err and [p.name for p in tmp_path.iterdir()] == ["t.safetensors"]

@@ -16,6 +16,9 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 
+# nodes that show a picture of 640 px
+PANELS = [f"SyncLip{name}" for name in ("SyncScore", "SyncScoreTokens", "FindSpeaker", "SyncGate", "FixSync")]
+
 # what ends a run, seen through the page's own events
 LISTEN = """() => {
     window.ended = null
@@ -67,11 +70,12 @@ def test_template_opens_runs_and_shows_its_result(server, page, name):
     how, detail = page.evaluate("() => window.ended")
     assert how == "execution_success", detail
     page.wait_for_function(
-        "() => window.app.graph._nodes.filter(n => n.type.startsWith('SyncLipSync')).every(n => n.imgs?.length)",
+        "panels => window.app.graph._nodes.filter(n => panels.includes(n.type)).every(n => n.imgs?.length)",
+        arg=PANELS,
         timeout=20_000,
     )
     for node in page.evaluate("() => window.app.graph._nodes.map(n => [n.type, n.imgs?.[0]?.naturalWidth ?? 0])"):
-        if node[0].startswith("SyncLipSync"):
+        if node[0] in PANELS:
             assert node[1] == 640, "the panel is not what the node shows"
     assert "Alert" not in page.evaluate("() => document.body.innerText")
     folder = os.environ.get("SYNCLIP_SCREENSHOTS")

@@ -1,7 +1,7 @@
 """Renders the bundled test clip: `python -m train.render_demo` writes synclip_core/demo/speech.mp4 (true lag 0).
 
 Needs libespeak-ng (Debian: espeak-ng). The phonemes' times are kept beside the clip, in speech.json. The picture of
-frame k shows the mouth at k / 25 s on the clock of the sound.
+frame k shows the mouth in the middle of its 40 ms, at (k + 0.5) / 25 s on the clock of the sound.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def render_clip(
     shift = lead / rate
     phonemes = [type(p)(p.name, round(p.start_s + shift, 4), round(p.end_s + shift, 4)) for p in phonemes]
 
-    times = np.arange(frames) / FPS
+    times = (np.arange(frames) + 0.5) / FPS  # a frame stands for the 40 ms that it is shown
     mouths, poses = mouth_track(phonemes, times), pose_track(times, seed)
     renderer = HeadRenderer(make_identity(seed), size=size)
     # bitexact: no muxer version and no date in the file, so that a re-render differs only where the drawing does.

@@ -52,17 +52,16 @@ def run(args: argparse.Namespace) -> int:
             assert pipeline is not None
             with bar("measure") as progress:
                 found = pipeline.score(args.file, progress=progress)
-            if found.verdict in ("cannot_tell", "error"):
+            lag = found.repair_frames
+            if lag is None:
                 table.write(f"{args.file}: {found.words}. Nothing was written.", sys.stderr)
                 return exit_codes.exit_code([found])
-            lag = 0.0 if found.verdict == "in_sync" else found.lag_frames
-        notes = write_aligned(args.file, args.out, lag, audio=args.audio).notes
+        done = write_aligned(args.file, args.out, lag, audio=args.audio)
     if args.lag is None and lag == 0:
         table.write(f"{args.out}: was in sync already, copied as it is")
     else:
-        moved = "later" if lag > 0 else "earlier"
-        table.write(f"{args.out}: audio moved {abs(round(lag * 40))} ms {moved}, video untouched")
-    for note in notes:
+        table.write(f"{args.out}: {done.words}")
+    for note in done.notes:
         table.write(f"note: {note}", sys.stderr)
     if args.check and pipeline is not None:
         with contextlib.redirect_stdout(sys.stderr), bar("check") as progress:

@@ -7,8 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import exit_codes, table
-from .atomic import atomic_path, check_folder
+from .atomic import check_folder
 from .options import add_pipeline_options, make_pipeline
+from .progress import bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,13 +29,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    from safetensors.numpy import save
+    from ..token_file import write_tokens
 
     with contextlib.redirect_stdout(sys.stderr):
         check_folder(args.out)
-        streams = arrays_of(make_pipeline(args).tokens(args.file))
-        with atomic_path(args.out) as temporary:
-            temporary.write_bytes(save(streams, metadata={"format": "np", "fps": "25"}))
+        pipeline = make_pipeline(args)
+        with bar("tokens") as progress:
+            found = pipeline.tokens(args.file, progress=progress)
+        streams = arrays_of(found)
+        write_tokens(args.out, streams, pipeline.checkpoint.sha256, found.faces)
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in streams.items())
     table.write(f"{args.out}: {shapes}")
     return exit_codes.IN_SYNC

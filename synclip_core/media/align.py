@@ -34,6 +34,12 @@ class AlignReport:
     delay_s: float
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def words(self) -> str:
+        """What was done, as a person says it."""
+        side = "later" if self.delay_s > 0 else "earlier"
+        return f"audio moved {abs(round(self.delay_s * 1000))} ms {side}, video untouched"
+
 
 def write_aligned(src: PathLike, dst: PathLike, lag_frames: float, *, audio: str = "encode") -> AlignReport:
     """Write `src` to `dst` with its lag repaired: the audio is delayed by lag_frames * 40 ms.

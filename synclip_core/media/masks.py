@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from . import geometry
+from .paste import paste_face
 
 # indices into the 468-point mesh
 OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
@@ -60,3 +61,32 @@ def mouth_mask(
 ) -> np.ndarray:
     """Lips and what is between them; arguments as in lower_face_mask."""
     return polygon_mask(canonical(landmarks, transform)[list(OUTER_LIPS)], size, margin, grow, feather)
+
+
+REGIONS = {"lower face": lower_face_mask, "mouth": mouth_mask}
+FRAME_MARGIN = 0.5  # around the face's square, so that a grown mask is not cut at its border
+LOWEST, HIGHEST = 64, 512  # pixels that a mask is drawn with before it is laid over a frame
+
+
+def lower_chin(landmarks: np.ndarray, transforms: np.ndarray, chin: float) -> np.ndarray:
+    """The jaw line lower by `chin`, a share of the face's square, along the face: room for a jaw that opens.
+
+    landmarks: [n, 468, 2+] px; transforms: [n, 2, 3]. Returns moved landmarks.
+    """
+    moved = landmarks.copy()
+    down, jaw = transforms[:, :, 1], list(JAW)
+    # the ends of the line, beside the ears, stay; its middle, the chin, moves all the way
+    weight = np.sin(np.linspace(0, np.pi, len(jaw), dtype=np.float32))
+    moved[:, jaw, :2] += chin * weight[None, :, None] * down[:, None, :]
+    return moved
+
+
+def frame_mask(
+    shape: tuple[int, int], landmarks: np.ndarray, transform: np.ndarray, region: str, grow: float, feather: float
+) -> np.ndarray:
+    """[H, W] float32 in 0..1 over a whole frame of `shape` (H, W). region: a key of REGIONS; others as above."""
+    side = float(np.hypot(*transform[:, 0])) * (1 + 2 * FRAME_MARGIN)
+    size = int(np.clip(side, LOWEST, HIGHEST))
+    mask = REGIONS[region](landmarks, transform, size, FRAME_MARGIN, grow, feather)
+    black, white = np.zeros((*shape, 3), np.uint8), np.full((size, size, 3), 255, np.uint8)
+    return paste_face(black, white, transform, FRAME_MARGIN, 0.0, mask)[..., 0] / np.float32(255)

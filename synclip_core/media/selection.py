@@ -97,9 +97,9 @@ def select_tracks(
         point = np.asarray(choice, np.float64)
         ordered = sorted(tracks, key=lambda t: (_distance(t, point), -t.seen))
     elif isinstance(choice, int):
-        ranked = [t for t in tracks if _rank(t, tracks) == choice]
+        ranked = [t for t in tracks if face_index(t, tracks) == choice]
         if not ranked:
-            most = max(_rank(t, tracks) for t in tracks) + 1
+            most = max(face_index(t, tracks) for t in tracks) + 1
             raise SyncLipError(
                 f"face={choice}: only {most} face{'s are' if most > 1 else ' is'} seen together in this video; "
                 f"choose an index from 0 (leftmost) to {most - 1}"
@@ -119,9 +119,9 @@ def select_tracks(
     return [t.track_id for t in sorted(chosen, key=lambda t: t.first)]
 
 
-def _rank(track: TrackSummary, tracks: Iterable[TrackSummary]) -> int:
-    """How many of the faces seen together with this one stand left of it."""
-    return sum(other.overlaps(track) and other.centre[0] < track.centre[0] for other in tracks)
+def face_index(track: TrackSummary, tracks: Iterable[TrackSummary]) -> int:
+    """How many of the faces seen together with this one stand left of it: what an index as a choice counts."""
+    return sum(bool(other.overlaps(track) and other.centre[0] < track.centre[0]) for other in tracks)
 
 
 def _distance(track: TrackSummary, point: np.ndarray) -> float:

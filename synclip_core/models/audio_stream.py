@@ -1,6 +1,6 @@
 """Audio tokens of any length in flat memory: the waveform passes by in blocks, only features stay."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -45,6 +45,14 @@ def in_spans(step: Callable[[Tensor], Tensor], x: Tensor, context: int, span: in
     return torch.cat(parts, 1)
 
 
+def adapted(model: SyncLipMAE, layers: Sequence[Tensor]) -> Tensor:
+    """layers: [1, T, width] each, one row a video frame. Returns audio tokens [1, T, dim], not yet normalised."""
+    audio = model.config.audio
+    reach = audio.adapter_depth * (audio.adapter_kernel // 2)
+    width = layers[0].shape[-1]
+    return in_spans(lambda x: model.adapter(list(x.split(width, -1))), torch.cat(list(layers), -1), reach)
+
+
 class AudioTokenStream:
     """push() blocks of `with_context`, then finish(). Features of the mel front end wait for the clip's statistics."""
 
@@ -72,8 +80,4 @@ class AudioTokenStream:
             return torch.cat(self._parts, 1)[0]
         mel = front_end.normalise(torch.cat(self._parts, 2))
         self._parts.clear()
-        audio = model.config.audio
-        features = torch.cat(front_end.layers(mel), -1)
-        size = features.shape[-1] // front_end.sub_frames
-        reach = audio.adapter_depth * (audio.adapter_kernel // 2)
-        return in_spans(lambda x: model.adapter(list(x.split(size, -1))), features, reach)[0]
+        return adapted(model, front_end.layers(mel))[0]

@@ -1,7 +1,9 @@
 """Speech front ends by name: each turns a waveform into layers of one row a video frame."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -48,6 +50,16 @@ class SpeechEncoder(nn.Module):
         margin = (RECEPTIVE - STRIDE) // 2
         rows = self.network(F.pad(x, (margin, margin)), output_hidden_states=True).hidden_states
         return [row.unflatten(1, (-1, 2)).mean(2) for row in rows[: self.depth]]
+
+
+def rows_of_frames(layers: Sequence[Tensor]) -> list[Tensor]:
+    """Hidden states as other programs give them, 50 rows a second, to one row a video frame.
+
+    layers: [1, N, width] each. Unpadded sound of T frames gives N = 2 T - 1 rows: the last one is used twice.
+    Returns [1, T, width] each.
+    """
+    padded = [torch.cat([x, x[:, -1:]], 1) if x.shape[1] % 2 else x for x in layers]
+    return [x.float().unflatten(1, (-1, 2)).mean(2) for x in padded]
 
 
 def _network(audio: AudioConfig) -> nn.Module:

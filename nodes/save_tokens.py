@@ -1,0 +1,72 @@
+"""Save Tokens."""
+
+import os
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..synclip_core.errors import SyncLipError
+from ..synclip_core.token_file import STREAMS, write_tokens
+from . import sockets
+from .values import SLACK, Tokens
+
+
+class SaveTokens(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        def stream(kind: str) -> io.Input:
+            return sockets.Tokens.Input(f"{kind}_tokens", optional=True, tooltip=f"The {kind} tokens, if wanted.")
+
+        return io.Schema(
+            node_id="SyncLipSaveTokens",
+            display_name="Save Tokens",
+            category=sockets.CATEGORY,
+            description="Keeps token streams in a .safetensors file of the output folder, as `synclip tokens` does.",
+            inputs=[
+                *(stream(kind) for kind in STREAMS),
+                io.String.Input(
+                    "filename_prefix",
+                    default="tokens/synclip",
+                    tooltip="Folder and beginning of the name, in ComfyUI's output folder; a number is added.",
+                ),
+            ],
+            outputs=[io.String.Output(display_name="file", tooltip="The name, as Load Tokens takes it.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, filename_prefix: str, **streams: Tokens | None) -> io.NodeOutput:
+        given = {kind: tokens for kind in STREAMS if (tokens := streams.get(f"{kind}_tokens")) is not None}
+        arrays = arrays_of(given)
+        try:
+            folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+                filename_prefix, folder_paths.get_output_directory()
+            )
+        except Exception as error:  # ComfyUI raises a bare Exception for a folder outside its own
+            raise SyncLipError(
+                f"filename_prefix={filename_prefix!r}: leads out of ComfyUI's output folder; name a folder inside it"
+            ) from error
+        file = f"{name}_{counter:05}_.safetensors"
+        first = next(iter(given.values()))
+        write_tokens(os.path.join(folder, file), arrays, first.model, max(t.faces for t in given.values()))
+        shown = f"{os.path.join(subfolder, file)} [output]"
+        words = f"{shown}: " + ", ".join(f"{kind} {list(t.values.shape)}" for kind, t in given.items())
+        return io.NodeOutput(shown, ui={"text": (words,)})
+
+
+def arrays_of(given: dict[str, Tokens]) -> dict:
+    """The streams over the same ticks, with their masks. Raises SyncLipError where they do not belong together."""
+    if not given:
+        raise SyncLipError("Save Tokens: connect at least one stream of tokens.")
+    for kind, tokens in given.items():
+        if tokens.kind != kind:
+            raise SyncLipError(f"Save Tokens: {kind}_tokens got {tokens.kind} tokens; connect the output of that name.")
+    if len({tokens.model for tokens in given.values()}) > 1:
+        raise SyncLipError("Save Tokens: the streams come from different checkpoints; encode all with one model.")
+    lengths = [len(tokens.values) for tokens in given.values()]
+    if max(lengths) - min(lengths) > SLACK:
+        raise SyncLipError(f"Save Tokens: the streams last {lengths} frames; connect streams of one clip.")
+    arrays = {kind: tokens.values[: min(lengths)] for kind, tokens in given.items()}
+    for kind, tokens in given.items():
+        arrays["speech" if kind == "audio" else "valid"] = tokens.mask[: min(lengths)]
+    return arrays
