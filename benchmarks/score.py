@@ -14,47 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
-from PIL import Image, ImageOps
 
+from benchmarks.long_clip import FPS, write_clip
 from synclip_core.demo import CLIP
-
-WIDTH, HEIGHT, FPS = 1280, 720, 25
-
-
-def write_clip(source: Path, target: Path, seconds: int) -> None:
-    """`source` fitted into 1280 x 720 at 25 fps, repeated to `seconds`, H.264 and AAC."""
-    frames, sound = read_clip(source)
-    with av.open(str(target), "w") as out:
-        video = out.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "23"})
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        audio = out.add_stream("aac", rate=16000, layout="mono")
-        for index in range(seconds * FPS):
-            frame = av.VideoFrame.from_ndarray(frames[index % len(frames)], format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, FPS)
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
-        wave = np.resize(sound[: len(frames) * 640], seconds * 16000)
-        for start in range(0, len(wave), 16000):
-            block = av.AudioFrame.from_ndarray(wave[None, start : start + 16000], format="fltp", layout="mono")
-            block.sample_rate, block.pts, block.time_base = 16000, start, Fraction(1, 16000)
-            out.mux(audio.encode(block))
-        out.mux(audio.encode(None))
-
-
-def read_clip(source: Path) -> tuple[list[np.ndarray], np.ndarray]:
-    """Frames [720, 1280, 3] uint8 at 25 fps and 16 kHz mono sound."""
-    from synclip_core.media.audio import read_audio
-    from synclip_core.media.video import iter_ticks
-
-    frames = [
-        np.asarray(ImageOps.pad(Image.fromarray(frame.image), (WIDTH, HEIGHT))) for _, frame in iter_ticks(source)
-    ]
-    return frames, read_audio(source)
 
 
 def measure(job: str, path: str, threads: int) -> None:

@@ -36,7 +36,9 @@ class EncodeAudioTokens(io.ComfyNode):
                     "checkpoints that listen with wav2vec2; the bundled one does not.",
                 ),
             ],
-            outputs=[sockets.Tokens.Output(display_name="audio_tokens", tooltip="For Sync Score (Tokens).")],
+            outputs=[
+                sockets.Tokens.Output(display_name="audio_tokens", tooltip="For Sync Score (Tokens) and Save Tokens.")
+            ],
         )
 
     @classmethod

@@ -29,7 +29,8 @@ class FindSpeaker(io.ComfyNode):
             outputs=[
                 io.String.Output(
                     display_name="face",
-                    tooltip="Where the likeliest speaker is, as x,y in pixels: for the input face of other nodes.",
+                    tooltip="Where the likeliest speaker is, as x,y in pixels: for the input face of other nodes. A "
+                    "guess where found is false; auto where there is no face.",
                 ),
                 io.Boolean.Output(display_name="found", tooltip="Does a mouth fit the voice clearly?"),
                 io.Int.Output(display_name="faces", tooltip="How many faces were followed."),

@@ -50,7 +50,7 @@ class FixSync(io.ComfyNode):
                     "if_unclear",
                     options=UNCLEAR,
                     default=UNCLEAR[0],
-                    tooltip="Where the lag cannot be told: hand on the video as it is, or stop with an error.",
+                    tooltip="Where the lag cannot be told. pass the video on: as it is; stop: with an error.",
                 ),
             ],
             outputs=[

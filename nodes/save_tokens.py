@@ -30,7 +30,7 @@ class SaveTokens(io.ComfyNode):
                     tooltip="Folder and beginning of the name, in ComfyUI's output folder; a number is added.",
                 ),
             ],
-            outputs=[io.String.Output(display_name="file", tooltip="The name, as Load Tokens takes it.")],
+            outputs=[io.String.Output(display_name="file", tooltip="The name under which Load Tokens lists it.")],
             is_output_node=True,
         )
 

@@ -26,7 +26,7 @@ def outputs() -> list[io.Output]:
         io.Float.Output(display_name="confidence", tooltip="How clearly the best lag stands out from the others."),
         io.String.Output(display_name="json", tooltip="Everything, as `synclip score --json` writes it."),
         io.Image.Output(display_name="plot", tooltip="Voice, lag along the clip, and the frames that fit least."),
-        sockets.Report.Output(display_name="report", tooltip="For Fix Sync."),
+        sockets.Report.Output(display_name="report", tooltip="For Fix Sync and Sync Gate."),
     ]
 
 

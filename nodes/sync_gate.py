@@ -32,8 +32,8 @@ class SyncGate(io.ComfyNode):
                     min=0.0,
                     max=5000.0,
                     step=1.0,
-                    tooltip="The largest lag that passes, to either side. 40 ms is one frame at 25 fps; broadcasters "
-                    "allow 45 ms early and 125 ms late.",
+                    tooltip="The largest lag that passes, to either side. 40 ms is one frame at 25 fps; viewers "
+                    "notice from 45 ms early or 125 ms late on (ITU-R BT.1359).",
                 ),
                 io.Float.Input(
                     "min_score",
@@ -41,14 +41,14 @@ class SyncGate(io.ComfyNode):
                     min=-2.0,
                     max=2.0,
                     step=0.01,
-                    tooltip="The lowest score that passes. 0 leaves it to the verdict. Scores compare within one "
-                    "checkpoint only.",
+                    tooltip="The lowest score that passes. 0: no limit. Scores compare within one checkpoint only.",
                 ),
                 io.Combo.Input(
                     "unclear",
                     options=UNCLEAR,
                     default=UNCLEAR[0],
-                    tooltip="What a verdict of cannot_tell means: no face, no speech, or a mouth that fits nowhere.",
+                    tooltip="Where the verdict is cannot_tell (no face, no speech, a mouth that fits nowhere). fail: hold "
+                    "it back; pass: let it through.",
                 ),
                 io.Combo.Input(
                     "on_fail",

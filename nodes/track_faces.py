@@ -49,8 +49,8 @@ class TrackFaces(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="How much more than the face the crops show, as a share of its side. 0 is what the model "
-                    "reads.",
+                    tooltip="How much more than the face the crops show on every side, as a share of its side. 0 is "
+                    "what the model reads.",
                 ),
                 sockets.Boxes.Input(
                     "bbox",
@@ -61,7 +61,7 @@ class TrackFaces(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="A mask over the wanted face, instead of `face`; its first frame counts.",
+                    tooltip="A mask over the wanted face, instead of `face`; the first frame that is not black counts.",
                 ),
             ],
             outputs=[
@@ -72,6 +72,7 @@ class TrackFaces(io.ComfyNode):
                 ),
                 io.Image.Output(display_name="preview", tooltip="Frames of the video with the faces found."),
             ],
+            is_output_node=True,  # its preview is worth a run of its own
         )
 
     @classmethod

@@ -38,10 +38,10 @@ def find_python(workspace: Path) -> str:
 
 
 class Server:
-    """A running ComfyUI. base: its scratch folder with input, output, temp, models, custom_nodes."""
+    """A running ComfyUI. base: its scratch folder with input, output, temp, models, custom_nodes; pid: its process."""
 
-    def __init__(self, url: str, base: Path, log: Path) -> None:
-        self.url, self.base, self.log = url, base, log
+    def __init__(self, url: str, base: Path, log: Path, pid: int) -> None:
+        self.url, self.base, self.log, self.pid = url, base, log, pid
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:
@@ -129,7 +129,7 @@ def running(base: Path) -> Iterator[Server]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=workspace, stdout=output, stderr=output, env=environment)
     try:
-        server = Server(f"http://127.0.0.1:{port}", base, log)
+        server = Server(f"http://127.0.0.1:{port}", base, log, process.pid)
         end = time.monotonic() + 120
         while True:
             try:
