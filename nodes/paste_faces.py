@@ -50,7 +50,7 @@ class PasteFaces(io.ComfyNode):
                     default=17,
                     min=0,
                     max=51,
-                    tooltip="Quality of the written video (H.264); lower: a better picture, a larger file. Not for images.",
+                    tooltip="Quality of the written video (H.264); lower: better and larger. Not for images.",
                 ),
             ],
             outputs=[

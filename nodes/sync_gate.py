@@ -47,8 +47,8 @@ class SyncGate(io.ComfyNode):
                     "unclear",
                     options=UNCLEAR,
                     default=UNCLEAR[0],
-                    tooltip="Where the verdict is cannot_tell (no face, no speech, a mouth that fits nowhere). fail: hold "
-                    "it back; pass: let it through.",
+                    tooltip="Where the verdict is cannot_tell (no face, no speech, a mouth that fits nowhere). fail: "
+                    "hold it back; pass: let it through.",
                 ),
                 io.Combo.Input(
                     "on_fail",
