@@ -62,7 +62,7 @@ class Attempts:
     async def poll(self) -> None:
         """Finds out what has ended, and what the server has forgotten."""
         running, pending = await self.client.queue()
-        for prompt_id, attempt in list(self.active.items()):
+        for prompt_id, attempt in reversed(list(self.active.items())):  # given back in this order, they keep theirs
             if prompt_id in running:
                 attempt.started = True
             elif prompt_id not in pending and attempt.entry is None:

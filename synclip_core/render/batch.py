@@ -60,7 +60,7 @@ class Batch:
         return row
 
     def give_back(self, row: Row) -> None:
-        """First in the queue, as it was before."""
+        """To the front, where it was."""
         self.todo.appendleft(row)
 
     def others_alive(self, lane: "Lane") -> bool:
@@ -88,7 +88,7 @@ class Batch:
             return
         self.say(f"row {row.id}: {why}; trying again")
         self.gone(row.id, prompt_id, why)
-        self.give_back(row)
+        self.todo.append(row)  # last: if it is at fault, the others come first
 
     def gone(self, row_id: str, prompt_id: str, why: str) -> None:
         """An attempt is over and has left nothing."""
