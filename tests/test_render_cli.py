@@ -108,7 +108,7 @@ def test_dry_run_shows_all_and_queues_nothing(argv, server, tmp_path, capsys):
     assert cli.main([*argv, "--dry-run", "--server", "http://127.0.0.1:9"]) == 4
     said = capsys.readouterr().out
     assert "take 0  is done" in said and "take 1  run" in said and "8 rows, 7 to do" in said
-    assert "http://127.0.0.1:9: Cannot connect" in said
+    assert "http://127.0.0.1:9: cannot connect" in said
 
 
 @pytest.mark.parametrize("address", ["ftp://host", "file:///etc/passwd", "127.0.0.1:8188", "http://", "javascript:1"])

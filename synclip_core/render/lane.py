@@ -51,18 +51,17 @@ class Lane:
                 await self._step()
             except (Unreachable, Refused) as error:  # refused what ComfyUI never refuses: another program, a proxy
                 self._lose(error)
-            else:
-                self._found()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_S)
 
     async def _step(self) -> None:
-        if not self.alive and self.capacity:
-            if missing := await missing_classes(self.client, self.workflow.classes()):
+        if not self.alive:
+            await self.client.queue()  # a sign of life
+            if self.capacity and (missing := await missing_classes(self.client, self.workflow.classes())):
                 raise Unreachable(f"lacks the nodes {', '.join(missing)}")
+            self._found()
         await self._tidy()
         await self.attempts.poll()
-        self._found()
         while self.attempts.unfinished() < self.capacity and len(self.attempts.active) < 2 * self.capacity:
             if (row := self.batch.take(self)) is None:
                 break

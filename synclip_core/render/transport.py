@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,9 @@ class Transport:
         return said
 
     def unreachable(self, error: BaseException) -> Unreachable:
+        if isinstance(error, need_aiohttp().ClientConnectorError):
+            known = error.errno is not None and error.errno > 0  # those of name look-ups are negative
+            return Unreachable(f"cannot connect: {os.strerror(error.errno) if known else error.strerror}")
         return Unreachable(str(error) or f"no answer within {_ANSWER_S:.0f} s")
 
 
