@@ -52,6 +52,7 @@ class FakeComfy:
         self.gate.set()
         self.held: set[Any] = set()
         self.hanging = False
+        self.slow_to_say = False  # that a prompt ended: not before its files are asked for
         self.keeps_our_ids = True
         self.limit = 100 << 20
         self.outputs: Callable[[dict, str], dict] = self.save
@@ -160,7 +161,9 @@ class FakeComfy:
             word = "success" if messages[-1][0] == "execution_success" else "error"
             self.history[prompt] = {**entry, "status": {"status_str": word, "messages": messages}}
             del self.running[prompt]
-            await self._tell(client, "executing", prompt_id=prompt, node=None)
+            self.last_words = (client, prompt)
+            if not self.slow_to_say:
+                await self._tell(client, "executing", prompt_id=prompt, node=None)
 
     def save(self, graph: dict, prompt: str) -> dict:
         """Both Save nodes write a file of the same name, one of them to a folder of its own."""
@@ -244,6 +247,8 @@ class FakeComfy:
 
     async def _view(self, request: web.Request) -> web.StreamResponse:
         query = request.query
+        if self.slow_to_say:
+            await self._tell(self.last_words[0], "executing", prompt_id=self.last_words[1], node=None)
         file = self.folder / query.get("type", "output") / query.get("subfolder", "") / Path(query["filename"]).name
         return web.FileResponse(file) if file.is_file() else web.Response(status=404)
 

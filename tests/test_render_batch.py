@@ -120,6 +120,16 @@ def test_every_row_has_its_own_results(job, servers):
     assert not list(job.out.rglob(".synclip-*"))
 
 
+def test_it_ends_though_a_server_says_so_late(job, servers):
+    """Python before 3.12: a wait_for whose event comes with the cancellation swallows the cancellation."""
+    server = servers()
+    server.slow_to_say = True
+    job.manifest("seed\n1\n")
+    for again in range(10):
+        job.out = job.folder / f"out{again}"
+        assert job.start(server)()["done"] == 1
+
+
 def test_files_are_uploaded_once_and_kept_apart(job, servers):
     for folder in "ab":
         (job.folder / folder).mkdir()

@@ -51,8 +51,12 @@ class Lane:
                 await self._step()
             except (Unreachable, Refused) as error:  # refused what ComfyUI never refuses: another program, a proxy
                 self._lose(error)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
+            # not asyncio.wait_for: before Python 3.12 it can swallow a cancellation
+            timer = asyncio.get_running_loop().call_later(POLL_S, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
 
     async def _step(self) -> None:
         if not self.alive:
