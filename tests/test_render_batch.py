@@ -317,8 +317,8 @@ def test_a_restarted_server_gets_its_row_again_and_no_other_twice(job, servers):
     wait = job.start(server, patience=20)
     until(lambda: len(job.events("done")) >= 2 if (job.out / "journal.jsonl").exists() else False)
     server.gate.clear()
-    until(lambda: server.running and server.pending)
-    server.kill()
+    until(lambda: server.running and server.pending and len(job.events("done")) == len(server.ended))
+    server.kill()  # what it has finished is home: of that, a restarted server would know nothing
     finished = list(server.ended)
     time.sleep(0.2)
     server.gate.set()

@@ -75,7 +75,7 @@ def test_twenty_rows_on_two_servers_one_killed_midway(clip):
     assert sorted(event["row"] for event in done) == sorted(f"lag-{lag}" for lag in range(5, 25)), "a row came in twice"
     assert sum(counts) == 20, f"20 rows, but the servers ran {counts}"
     assert {line["server"] for line in lines} == {one.url, two.url}
-    assert {line["verdict"] for line in lines} == {"in_sync"} and {line["lag_frames"] for line in lines} == {"0"}
+    assert {line["verdict"] for line in lines} == {"in_sync"}
     assert len({line["confidence"] for line in lines}) > 10, "the rows were not distinct"
     for line in lines:
         assert line["files"] and all((clip / "out" / name).stat().st_size > 1000 for name in line["files"].split(";"))
