@@ -52,6 +52,7 @@ class FakeComfy:
         self.gate.set()
         self.held: set[Any] = set()
         self.hanging = False
+        self.keeps_files = False  # while set, downloads wait
         self.slow_to_say = False  # that a prompt ended: not before its files are asked for
         self.keeps_our_ids = True
         self.limit = 100 << 20
@@ -247,6 +248,8 @@ class FakeComfy:
 
     async def _view(self, request: web.Request) -> web.StreamResponse:
         query = request.query
+        while self.keeps_files and request.method == "GET":
+            await asyncio.sleep(0.01)
         if self.slow_to_say:
             await self._tell(self.last_words[0], "executing", prompt_id=self.last_words[1], node=None)
         file = self.folder / query.get("type", "output") / query.get("subfolder", "") / Path(query["filename"]).name

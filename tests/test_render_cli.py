@@ -75,6 +75,28 @@ def test_a_killed_run_goes_on_where_it_stopped(argv, server, tmp_path, capsys, m
     assert sorted(p.name for p in (tmp_path / "out").iterdir() if p.is_dir()) == [f"take {n}" for n in range(8)]
 
 
+def test_a_row_that_had_ended_is_fetched_though_its_server_forgot_it(argv, server, tmp_path):
+    """Killed while it downloads, and the server restarted: the files are still there, so nothing is run again."""
+    server.keeps_files = True
+    process = subprocess.Popen([sys.executable, "-m", "synclip_core.cli", *argv], cwd=ROOT)
+    journal = tmp_path / "out" / "journal.jsonl"
+    while not (journal.exists() and '"ended"' in journal.read_text()) or server.running or server.pending:
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    ended = list(server.ended)
+    server.kill()
+    server.keeps_files = False
+    server.start()
+    known = [json.loads(line) for line in journal.read_text().splitlines()]
+    known = [int(event["row"][-1]) for event in known if event["event"] == "ended"]
+    assert known and cli.main(argv) == 0
+    assert all(server.ended.count(seed) == 1 for seed in known) and set(server.ended) == set(range(8))
+    assert json.loads((tmp_path / "out" / f"take {known[0]}" / "out.txt").read_text())["seed"] == known[0]
+    assert ended == server.ended[: len(ended)]
+
+
 def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(argv, server, tmp_path, capsys):
     process = started(argv, server, tmp_path / "out", 2)
     process.send_signal(signal.SIGINT)

@@ -69,6 +69,9 @@ class Attempts:
                 attempt.entry = await self.client.history(prompt_id)
                 if attempt.entry is None:  # neither queued nor finished: a restarted ComfyUI remembers nothing
                     self._gone(prompt_id, attempt, f"{self.client.url} lost it", counted=attempt.started)
+                else:  # the server may forget it before its files are here; the files outlive that
+                    kept = {key: attempt.entry.get(key) for key in ("outputs", "status")}
+                    self._record("ended", prompt_id, attempt.row, entry=kept)
 
     async def collect(self) -> None:
         """Brings home what has ended."""
@@ -126,6 +129,6 @@ class Attempts:
         self._record("queued", prompt_id, attempt.row)
         self.active[prompt_id] = attempt
 
-    def _record(self, kind: str, prompt_id: str, row: Row) -> dict[str, Any]:
+    def _record(self, kind: str, prompt_id: str, row: Row, **more: Any) -> dict[str, Any]:
         where = {"prompt_id": prompt_id, "server": self.client.url}
-        return self.batch.journal.write(kind, row=row.id, key=row.key, **where)
+        return self.batch.journal.write(kind, row=row.id, key=row.key, **where, **more)

@@ -1,8 +1,8 @@
 """What became of every row, on disk before anything else happens, so that a killed run goes on where it stopped.
 
 One JSON object a line, appended and fsynced: `begin` (a run), `queued` (before the server is told, under an id of our
-own choice, so that no kill can hide a prompt), `abandoned` (its server was lost, the row went elsewhere), `gone` (the
-attempt is over without a result), `done`, `failed`.
+own choice, so that no kill can hide a prompt), `ended` (with what its server said of it), `abandoned` (its server was
+lost, the row went elsewhere), `gone` (the attempt is over without a result), `done`, `failed`.
 """
 
 import json
@@ -27,7 +27,7 @@ Event = dict[str, Any]
 
 @dataclass
 class State:
-    """What a journal amounts to. By row id: settled (the `done` or `failed` event) and open (`queued`, not settled).
+    """What a journal amounts to. By row id: settled (the `done` or `failed` event) and open (`queued` or `ended`).
     By prompt id: orphans (abandoned, perhaps still on their server)."""
 
     shape: str | None = None
@@ -42,7 +42,7 @@ class State:
             self.shape, self.client_id = event["workflow"], event["client_id"]
             return
         self.orphans.pop(prompt, None)
-        if kind == "queued":
+        if kind in ("queued", "ended"):
             self.open[row] = event
         elif kind in ("done", "failed"):
             self.open.pop(row, None)

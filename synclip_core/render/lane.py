@@ -35,7 +35,7 @@ class Lane:
             if event["server"] != client.url:
                 continue
             if row is not None and batch.held(row) and event is state.open.get(row.id):
-                self.attempts.active[event["prompt_id"]] = Attempt(row)
+                self.attempts.active[event["prompt_id"]] = Attempt(row, entry=event.get("entry"))
             else:  # given up, or the row was changed or left out meanwhile
                 self.orphans[event["prompt_id"]] = event
 
