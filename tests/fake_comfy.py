@@ -52,6 +52,7 @@ class FakeComfy:
         self.gate.set()
         self.held: set[Any] = set()
         self.hanging = False
+        self.away = False  # behind a proxy that says so
         self.keeps_files = False  # while set, downloads wait
         self.slow_to_say = False  # that a prompt ended: not before its files are asked for
         self.keeps_our_ids = True
@@ -129,7 +130,7 @@ class FakeComfy:
     async def _hang(self, request: web.Request, handler: Any) -> web.StreamResponse:
         while self.hanging:
             await asyncio.sleep(0.05)
-        return await handler(request)
+        return web.Response(status=502) if self.away else await handler(request)
 
     async def _work(self) -> None:
         while True:

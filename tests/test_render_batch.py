@@ -146,6 +146,18 @@ def test_files_are_uploaded_once_and_kept_apart(job, servers):
     assert len(server.uploads) == 3 and len(server.ended) == 4
 
 
+def test_whatever_list_a_node_puts_its_files_in_each_comes_once(job, servers):
+    server = servers()
+
+    def outputs(graph, prompt):
+        (item,) = server.save(graph, prompt)["3"]["images"]
+        return {"3": {"images": [item], "gifs": [dict(item, format="video/mp4")], "text": ["x"], "n": 3}, "9": None}
+
+    server.outputs = outputs
+    job.manifest("seed\n1\n")
+    assert job.run(server)["done"] == 1 and job.table()["0001"]["files"] == "0001/out.txt"
+
+
 def test_file_names_of_a_server_stay_in_the_rows_folder(job, servers):
     server = servers()
     evil = [{"filename": name, "subfolder": "..", "type": "output"} for name in ("../../evil.txt", "/etc/x", "..")]
@@ -314,37 +326,33 @@ def test_servers_share_the_rows_and_always_have_one_waiting(job, servers):
 
 def test_a_restarted_server_gets_its_row_again_and_no_other_twice(job, servers):
     server = servers()
+    server.held = {3, 4, 5}
     wait = job.start(server, patience=20)
-    until(lambda: len(job.events("done")) >= 2 if (job.out / "journal.jsonl").exists() else False)
-    server.gate.clear()
-    until(lambda: server.running and server.pending and len(job.events("done")) == len(server.ended))
-    server.kill()  # what it has finished is home: of that, a restarted server would know nothing
-    finished = list(server.ended)
+    until(lambda: server.running and server.pending and len(server.ended) == 3)
+    until(lambda: len(job.events("done")) == 3)  # what it has finished is home, for it will forget that
+    server.kill()
     time.sleep(0.2)
-    server.gate.set()
+    server.held = set()
     server.start()
     assert wait() == {"done": 6, "failed": 0, "open": 0}
-    assert sorted(server.ended) == list(range(6)) and server.ended[: len(finished)] == finished
+    assert server.ended == [0, 1, 2, 4, 5, 3]  # the one that may have been at fault comes last
     assert len(server.started) == 7 and {e["why"] for e in job.events("gone")} == {f"{server.url} lost it"}
 
 
-def test_a_row_that_kills_its_server_is_given_up(job, servers):
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_row_that_kills_its_server_is_given_up(job, servers, retries):
     server = servers()
     job.manifest("seed\n1\n2\n")
-
-    def supervise():
-        for _ in range(2):
-            until(lambda: 1 in [graph["2"]["inputs"]["seed"] for graph in server.running.values()])
-            time.sleep(0.2)
-            server.kill()
-            server.start()
-
     server.held = {1}
-    thread = threading.Thread(target=supervise)
-    thread.start()
-    assert job.run(server, patience=20, retries=1) == {"done": 1, "failed": 1, "open": 0}
-    thread.join()
-    assert job.table()["0001"]["error"] == f"{server.url} lost it (tried 2 times)"
+    wait = job.start(server, patience=20, retries=retries)
+    for again in range(retries + 1):
+        until(lambda: 1 in [graph["2"]["inputs"]["seed"] for graph in server.running.values()])
+        until(lambda again=again: server.pending or again)
+        time.sleep(0.2)
+        server.kill()
+        server.start()
+    assert wait() == {"done": 1, "failed": 1, "open": 0}
+    assert job.table()["0001"]["error"] == f"{server.url} lost it" + (" (tried 2 times)" if retries else "")
     assert server.ended == [2]  # the one that only waited behind it was not blamed
 
 
@@ -394,6 +402,13 @@ def test_a_server_that_is_back_before_its_row_was_taken_goes_on_with_it(job, ser
     assert wait()["done"] == 4
     assert sorted(one.ended + other.ended) == [1, 2, 3, 4] and len(one.ended) == 2
     assert not one.cancelled and not one.interrupted
+
+
+def test_a_proxy_whose_server_is_away_is_no_refusal(job, servers):
+    one, other = servers(), servers()
+    one.away = True
+    assert job.run(one, other)["done"] == 6 and not one.posted
+    assert any("does not answer" in sentence and "HTTP 502" in sentence for sentence in job.said)
 
 
 def test_a_server_that_starts_late_joins_in(job, servers):

@@ -208,6 +208,19 @@ def test_equal_names_are_told_apart_whatever_their_case():
     assert names == ["a.png", "4-A.png", "4-2-a.png", "4-3-a.png"]
 
 
+def test_the_readmes_example_is_right(tmp_path):
+    root = Path(__file__).resolve().parent.parent
+    text = (root / "README.md").read_text(encoding="utf-8").split("```csv\n")[1].split("```")[0]
+    (tmp_path / "jobs.csv").write_text(text)
+    (tmp_path / "takes").mkdir()
+    for name in ("intro.mp4", "interview.mp4", "trailer.mov"):
+        (tmp_path / "takes" / name).write_text(name)
+    rows = read_manifest(tmp_path / "jobs.csv", load_workflow(root / "workflows" / "api" / "fix_sync.json"))
+    assert [row.id for row in rows] == ["intro", "interview", "trailer"] and all(len(row.files) == 1 for row in rows)
+    assert [row.graph["2"]["inputs"]["max_lag"] for row in rows] == [15, 25, 15]
+    assert [row.graph["3"]["inputs"]["audio"] for row in rows] == ["encode", "encode", "copy"]
+
+
 def test_the_shape_of_a_workflow_is_its_nodes_and_links():
     def shape(**changes):
         graph = json.loads(json.dumps(WORKFLOW))
