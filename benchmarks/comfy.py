@@ -69,9 +69,9 @@ def main() -> int:
         write_clip(CLIP, server.base / "input" / "long.mp4", 60 * options.minutes, size)
         server.put(CLIP, "short.mp4")
         graph = workflow("score_video", n1__file="long.mp4")
-        idle = resident_mb(server.pid)
+        idle = resident_mb(server.process.pid)
         cancels = [cancelled_after(server, graph, wait_s) for wait_s in (0.5, 3, 10, 20)]
-        began, watch = time.monotonic(), Watch(server.pid)
+        began, watch = time.monotonic(), Watch(server.process.pid)
         said = server.run(graph)["2"]["synclip_report"][0]
         spent, peak = time.monotonic() - began, watch.stop()
         after = server.run(workflow("score_video", n1__file="short.mp4"))["2"]["synclip_report"][0]

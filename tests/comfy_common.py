@@ -38,10 +38,10 @@ def find_python(workspace: Path) -> str:
 
 
 class Server:
-    """A running ComfyUI. base: its scratch folder with input, output, temp, models, custom_nodes; pid: its process."""
+    """A running ComfyUI. base: its scratch folder with input, output, temp, models, custom_nodes."""
 
-    def __init__(self, url: str, base: Path, log: Path, pid: int) -> None:
-        self.url, self.base, self.log, self.pid = url, base, log, pid
+    def __init__(self, url: str, base: Path, log: Path, process: "subprocess.Popen[bytes] | None" = None) -> None:
+        self.url, self.base, self.log, self.process = url, base, log, process
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:
@@ -109,27 +109,32 @@ def workflow(name: str, **inputs: object) -> dict:
 
 
 @contextmanager
-def running(base: Path) -> Iterator[Server]:
-    """A server with this pack and no other, on a free port. Skips where there is no ComfyUI."""
+def running(base: Path, port: int = 0) -> Iterator[Server]:
+    """A server with this pack and no other, on `port` or a free one. Skips where there is no ComfyUI.
+
+    The same base again is a restart: files and log go on, the queue and the history are gone.
+    """
     workspace = find_workspace()
     if workspace is None:
         pytest.skip(HOW)
     for name in ("input", "output", "temp", "custom_nodes", "models/synclip"):
         (base / name).mkdir(parents=True, exist_ok=True)
-    (base / "custom_nodes" / PACK).symlink_to(ROOT, target_is_directory=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    if not (base / "custom_nodes" / PACK).exists():
+        (base / "custom_nodes" / PACK).symlink_to(ROOT, target_is_directory=True)
+    if not port:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     log = base / "server.log"
     command = [find_python(workspace), "main.py", "--cpu", "--base-directory", str(base), "--port", str(port)]
     command += ["--database-url", "sqlite:///:memory:", "--disable-api-nodes", "--disable-auto-launch"]
     # the pack must stand alone: nothing of this Python's paths reaches the server
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(command, cwd=workspace, stdout=output, stderr=output, env=environment)
     try:
-        server = Server(f"http://127.0.0.1:{port}", base, log, process.pid)
+        server = Server(f"http://127.0.0.1:{port}", base, log, process)
         end = time.monotonic() + 120
         while True:
             try:

@@ -24,6 +24,8 @@ HELP = (
     "4 some failed, 130 stopped by Ctrl-C. With several files the worst counts: 4, then 3, then 1."
 )
 
+RENDER_HELP = "exit codes: 0 all rows done, 2 wrong usage, 4 some failed or could not run, 130 stopped by Ctrl-C"
+
 
 def exit_code(reports: Iterable[ScoreReport]) -> int:
     """The code for a run over several files; codes grow with how bad things are, so the worst is the largest."""

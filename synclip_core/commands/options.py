@@ -32,6 +32,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def not_negative(text: str) -> int:
+    """argparse type: a whole number of at least 0."""
+    if not re.fullmatch(r"[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+    return int(text)
+
+
 def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how to look")
     group.add_argument(
