@@ -10,7 +10,7 @@ from synclip_core.demo.head import HeadRenderer, Pose
 from synclip_core.demo.identity import make_identity
 from synclip_core.demo.motion import pose_track
 from synclip_core.demo.mouth import MouthShape
-from synclip_core.demo.visemes import Phoneme, closures, mouth_track
+from synclip_core.demo.visemes import Phoneme, closures, frame_times, mouth_track
 from synclip_core.media.audio import read_audio
 from synclip_core.media.info import probe
 
@@ -70,7 +70,7 @@ def test_bundled_clip_shows_the_track():
     facts = json.loads(PHONEMES.read_text())
     info = probe(CLIP)
     assert CLIP.stat().st_size < 1_000_000 and info.fps == 25 and (info.width, info.height) == (320, 320)
-    times = np.arange(info.frames) / 25
+    times = frame_times(info.frames, 25)
     opening = np.array([m.opening for m in mouth_track([Phoneme(**p) for p in facts["phonemes"]], times)])
     poses = pose_track(times, facts["seed"])
     # An open mouth is dark or toothy where lips were: the spread of brightness down its middle grows.

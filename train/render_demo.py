@@ -1,8 +1,7 @@
 """Renders the bundled test clip: `python -m train.render_demo` writes synclip_core/demo/speech.mp4 (true lag 0).
 
-Needs libespeak-ng (Debian: espeak-ng). The phonemes' times are kept beside the clip, in speech.json. The picture of
-frame k shows the mouth in the middle of its 40 ms, at (k + 0.5) / 25 s on the clock of the sound,
-LEAD_S ahead of it.
+Needs libespeak-ng (Debian: espeak-ng). The phonemes' times are kept beside the clip, in speech.json. `frame_times`
+says which moment of the mouth a frame shows.
 """
 
 import argparse
@@ -19,13 +18,11 @@ from synclip_core.demo import CLIP
 from synclip_core.demo.head import HeadRenderer
 from synclip_core.demo.identity import make_identity
 from synclip_core.demo.motion import pose_track
-from synclip_core.demo.visemes import mouth_track
+from synclip_core.demo.visemes import frame_times, mouth_track
 
 from .espeak import speak
 
 FPS = 25
-# Lips move before the sound that they shape: in natural speech mostly by 0 to 200 ms (Schwartz and Savariaux 2014).
-LEAD_S = 0.02
 TEXT = (
     "My mother bought a big blue boat. Please move the lamp above the map, before Bob and Pam open the wide warm room. "
     "Five happy people wave from far away."
@@ -51,7 +48,7 @@ def render_clip(
     shift = lead / rate
     phonemes = [type(p)(p.name, round(p.start_s + shift, 4), round(p.end_s + shift, 4)) for p in phonemes]
 
-    times = (np.arange(frames) + 0.5) / FPS + LEAD_S  # a frame stands for the 40 ms that it is shown
+    times = frame_times(frames, FPS)
     mouths, poses = mouth_track(phonemes, times), pose_track(times, seed)
     renderer = HeadRenderer(make_identity(seed), size=size)
     # bitexact: no muxer version and no date in the file, so that a re-render differs only where the drawing does.

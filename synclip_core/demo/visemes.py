@@ -12,6 +12,7 @@ import numpy as np
 
 from .mouth import MouthShape
 
+LEAD_S = 0.02  # in natural speech mostly 0 to 200 ms (Schwartz and Savariaux 2014)
 FIELDS = ("opening", "spread", "rounding", "press", "tuck", "tongue")
 
 
@@ -111,6 +112,14 @@ def closures(phonemes: list[Phoneme]) -> list[tuple[float, float]]:
         elif p.name[:1] == "p":
             found.append((p.start_s - 0.070, p.start_s + 0.004))
     return found
+
+
+def frame_times(count: int, fps: float) -> np.ndarray:
+    """The moments of the mouth that the frames of a clip in sync show, in seconds on the sound's clock: [count].
+
+    A frame stands for the time that it is shown, so its middle counts; and lips move before the sound that they shape.
+    """
+    return (np.arange(count) + 0.5) / fps + LEAD_S
 
 
 def mouth_track(phonemes: list[Phoneme], times_s: np.ndarray) -> list[MouthShape]:
