@@ -170,7 +170,8 @@ class SyncPipeline:
     def encode_crops(self, crops: np.ndarray) -> np.ndarray:
         """crops: uint8 [n, S, S, 3], face squares of the model's image size. Returns prompts float32 [n, 3, width]."""
         frames = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return self.model.prompts(frames).cpu().numpy()
+        # a copy: the three prompts are a view of all tokens, which would stay in memory with them
+        return self.model.prompts(frames).cpu().numpy().copy()
 
     # ---- steps --------------------------------------------------------------------------------------------------
 
@@ -224,6 +225,7 @@ class SyncPipeline:
                 progress(ticks, ticks)
             stream.push(piece)
         speech = speech_mask(np.concatenate(kept))
+        kept.clear()
         return normalise(stream.finish()).cpu().numpy()[:ticks], speech[:ticks]
 
     def _judge(

@@ -22,21 +22,21 @@ _STRETCH_HOPS, _STRETCH_STEP = 3000, 1000  # floor and peak follow the clip: 30 
 _BRIDGE_TICKS, _BURST_TICKS = 4, 2  # gaps up to 160 ms are closed, bursts of 40 ms dropped
 
 
-def band_level(waveform: np.ndarray) -> np.ndarray:
+def band_level(waveform: np.ndarray, hops: int | None = None) -> np.ndarray:
     """Level of the speech band in dB (a full-scale sine is about -3), one value every 10 ms.
 
-    waveform: float [N], 16 kHz mono.
+    waveform: float [N], 16 kHz mono; beyond its end, as far as `hops` ask for it, is silence.
     """
     window = np.hanning(_FRAME).astype(np.float32)
     frequency = np.fft.rfftfreq(_FRAME, 1 / RATE)
     keep = (frequency >= _BAND_HZ[0]) & (frequency <= _BAND_HZ[1])
-    hops = len(waveform) // _HOP
+    hops = len(waveform) // _HOP if hops is None else hops
     pad = (_FRAME - _HOP) // 2
     levels = np.full(hops, -120.0)
     for start in range(0, hops, _BLOCK_HOPS):
         stop = min(start + _BLOCK_HOPS, hops)
         first, last = start * _HOP - pad, (stop - 1) * _HOP - pad + _FRAME
-        piece = waveform[max(first, 0) : min(last, len(waveform))].astype(np.float32)
+        piece = np.nan_to_num(waveform[max(first, 0) : min(last, len(waveform))].astype(np.float32))
         piece = np.pad(piece, (max(-first, 0), max(last - len(waveform), 0)))
         frames = np.lib.stride_tricks.sliding_window_view(piece, _FRAME)[::_HOP]
         power = (np.abs(np.fft.rfft(frames * window, axis=1)[:, keep]) ** 2).sum(1) * 2 / (_FRAME * (window**2).sum())
@@ -70,11 +70,11 @@ def speech_mask(waveform: np.ndarray) -> np.ndarray:
 
     Works on any length; silence, steady noise and steady tones give all False.
     """
-    waveform = np.nan_to_num(np.asarray(waveform, dtype=np.float32).reshape(-1))
+    waveform = np.asarray(waveform).reshape(-1)
     ticks = -(-len(waveform) // TICK)
     if ticks == 0:
         return np.zeros(0, dtype=bool)
-    levels = band_level(np.pad(waveform, (0, ticks * TICK - len(waveform))))
+    levels = band_level(waveform, ticks * TICK // _HOP)
     floor, peak = _floor_and_peak(levels)
     # a pause of a minute does not turn its breathing into speech
     peak = np.maximum(peak, np.percentile(levels, 97) - 25)

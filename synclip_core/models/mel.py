@@ -63,8 +63,9 @@ class MelFrontEnd(nn.Module):
         audible = 1 - F.max_pool1d(silent, 5, stride=1, padding=2)
         count = audible.sum(2, keepdim=True).clamp_min(1)
         mean = (x * audible).sum(2, keepdim=True) / count
-        std = (((x - mean) ** 2 * audible).sum(2, keepdim=True) / count).sqrt()
-        return (x - mean) / (std + 0.3)
+        x = x - mean  # not kept beside the old one: a long clip is large here
+        std = (x.square().mul_(audible).sum(2, keepdim=True) / count).sqrt()
+        return x / (std + 0.3)
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
         """waveform: [B, N], -1..1, N a multiple of a video frame. Returns `sub_frames` tensors [B, T, bands]."""
