@@ -213,20 +213,26 @@ class SyncPipeline:
     def _sound(self, path: str | Path, ticks: int, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
         """Audio tokens [T, dim] and speech mask [T]. progress is called where it stands, so that it may cancel."""
         stream = AudioTokenStream(self.model)
-        kept: list[np.ndarray] = []
+        speech = speech_mask(self._listen(path, ticks, stream, progress))
+        return normalise(stream.finish()).cpu().numpy()[:ticks], speech
+
+    def _listen(self, path: str | Path, ticks: int, stream: AudioTokenStream, progress: Progress | None) -> np.ndarray:
+        """Pushes the sound of a file into `stream`; returns it, float16 [T * 640]: level is all that the mask needs."""
+        heard, end = np.zeros(ticks * TICK, np.float16), 0
 
         def blocks() -> Iterator[np.ndarray]:
+            nonlocal end
             for block in iter_audio(path, duration_s=ticks / 25):
-                kept.append(block.astype(np.float16))  # level is all that the speech mask needs
+                part = block[: len(heard) - end]
+                heard[end : end + len(part)] = part
+                end += len(part)
                 yield block
 
         for piece in with_context(blocks()):
             if progress is not None:
                 progress(ticks, ticks)
             stream.push(piece)
-        speech = speech_mask(np.concatenate(kept))
-        kept.clear()
-        return normalise(stream.finish()).cpu().numpy()[:ticks], speech[:ticks]
+        return heard
 
     def _judge(
         self, track: tuple[np.ndarray, np.ndarray, np.ndarray], audio: np.ndarray, speech: np.ndarray
@@ -286,8 +292,10 @@ class _Found:
 
     def track(self, track_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """ticks [n], valid [n], prompts [n, 3, width] of a track."""
-        ticks, valid, prompts = zip(*self.prompts[track_id], strict=True)
-        return np.concatenate(ticks), np.concatenate(valid), np.concatenate(prompts)
+        parts = self.prompts[track_id]
+        if len(parts) > 1:  # joined once, and the parts let go
+            parts[:] = [tuple(map(np.concatenate, zip(*parts, strict=True)))]  # type: ignore[list-item]
+        return parts[0]
 
 
 __all__ = ["CONTEXT", "TICK", "SyncPipeline", "TokenStreams"]

@@ -78,6 +78,7 @@ class AudioTokenStream:
         model, front_end = self.model, self.model.front_end
         if not isinstance(front_end, MelFrontEnd):
             return torch.cat(self._parts, 1)[0]
-        mel = front_end.normalise(torch.cat(self._parts, 2))
+        mel = torch.cat(self._parts, 2)
         self._parts.clear()
+        mel = front_end.normalise(mel)
         return adapted(model, front_end.layers(mel))[0]
