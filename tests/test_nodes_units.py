@@ -136,6 +136,10 @@ def test_every_node_has_a_help_page_that_names_its_sockets():
         page = (ROOT / "web" / "docs" / f"{found[1]}.md").read_text()
         for name in re.findall(r'(?:\.Input\(\s*|share\()"(\w+)"', source):
             assert f"`{name}`" in page, f"{found[1]}.md does not explain {name}"
+        picture = re.search(r"!\[.+\]\((pictures/\w+\.jpg)\)", page)
+        assert picture, f"{found[1]}.md shows no picture"
+        with Image.open(ROOT / "web" / "docs" / picture[1]) as shown:
+            assert 200 < shown.width <= 480
 
 
 def test_workflows_have_a_thumbnail_and_an_api_twin():
