@@ -99,7 +99,7 @@ def test_equal_rows_are_cached_and_still_collected(clip):
     assert nodes[1] >= {"1", "2", "3"}, "nothing was cached"
     for line in table(clip / "out"):
         files = line["files"].split(";")
-        assert sum(name.endswith(".mp4") for name in files) == 1 and sum(name.endswith(".png") for name in files) == 1
+        assert sum(name.endswith(".mp4") for name in files) == 1 and sum(name.endswith(".png") for name in files) == 2
         assert line["verdict"] == "in_sync"
         for name in files:
             assert (clip / "out" / name).stat().st_size > 1000
