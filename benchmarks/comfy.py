@@ -16,13 +16,9 @@ import time
 from pathlib import Path
 
 from benchmarks.long_clip import write_clip
+from benchmarks.memory import memory_mb
 from synclip_core.demo import CLIP
 from tests.comfy_common import Server, running, workflow
-
-
-def resident_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 class Watch:
@@ -35,7 +31,7 @@ class Watch:
 
     def _look(self) -> None:
         while self.on:
-            self.peak = max(self.peak, resident_mb(self.pid))
+            self.peak = max(self.peak, memory_mb("VmRSS", self.pid))
             time.sleep(0.1)
 
     def stop(self) -> float:
@@ -69,7 +65,7 @@ def main() -> int:
         write_clip(CLIP, server.base / "input" / "long.mp4", 60 * options.minutes, size)
         server.put(CLIP, "short.mp4")
         graph = workflow("score_video", n1__file="long.mp4")
-        idle = resident_mb(server.process.pid)
+        idle = memory_mb("VmRSS", server.process.pid)
         cancels = [cancelled_after(server, graph, wait_s) for wait_s in (0.5, 3, 10, 20)]
         began, watch = time.monotonic(), Watch(server.process.pid)
         said = server.run(graph)["2"]["synclip_report"][0]

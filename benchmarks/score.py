@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.long_clip import FPS, write_clip
+from benchmarks.memory import memory_mb
 from synclip_core.demo import CLIP
 
 
@@ -48,15 +49,9 @@ def measure(job: str, path: str, threads: int) -> None:
         pipeline.audio_tokens(wave)
         extra = {}
     spent = time.perf_counter() - started
-    peak = peak_memory_mb()
+    peak = memory_mb("VmHWM")
     result = {"seconds": round(spent, 2), "x_real_time": round(spent / seconds, 3), "peak_mb": round(peak)}
     print(json.dumps(result | extra))
-
-
-def peak_memory_mb() -> float:
-    """Of this process since it began. Linux only: ru_maxrss would start at the peak of the parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def main() -> int:

@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from . import sockets
 from .managed_model import ManagedModel, bundled
 from .progress import follower
 from .speakers_panel import draw_speakers
-from .tensors import picture_to_image
+from .tensors import picture_to_image, shown
 from .video_input import video_file
 
 
@@ -54,5 +54,5 @@ class FindSpeaker(io.ComfyNode):
             len(faces),
             json.dumps(data),
             picture,
-            ui={**ui.PreviewImage(picture, cls=cls).as_dict(), "text": (where,), "synclip_faces": (data,)},
+            ui=shown(cls, picture, text=(where,), synclip_faces=(data,)),
         )

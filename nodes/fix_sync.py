@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import InputImpl, io
 
 from ..synclip_core.errors import SyncLipError
 from ..synclip_core.media.align import write_aligned
@@ -11,7 +11,7 @@ from . import sockets
 from .managed_model import ManagedModel, bundled
 from .panel import BLUE, GREY, draw_message
 from .progress import check_cancel, follower
-from .tensors import picture_to_image
+from .tensors import picture_to_image, shown
 from .video_input import output_file, video_file
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
@@ -96,4 +96,4 @@ class FixSync(io.ComfyNode):
 
 def _output(node: type[io.ComfyNode], video: Any, words: str, moved_ms: float = 0.0) -> io.NodeOutput:
     picture = picture_to_image(draw_message(words, BLUE if moved_ms else GREY))
-    return io.NodeOutput(video, words, moved_ms, ui={**ui.PreviewImage(picture, cls=node).as_dict(), "text": (words,)})
+    return io.NodeOutput(video, words, moved_ms, ui=shown(node, picture, text=(words,)))

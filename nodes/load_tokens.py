@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..synclip_core.errors import SyncLipError
-from ..synclip_core.token_file import STREAMS, read_tokens
+from ..synclip_core.token_file import MASKS, STREAMS, read_tokens
 from . import sockets
 from .values import Tokens
 
@@ -62,7 +62,7 @@ class LoadTokens(io.ComfyNode):
                 Tokens(
                     kind,
                     held.arrays[kind],
-                    held.arrays["speech" if kind == "audio" else "valid"],
+                    held.arrays[MASKS[kind]],
                     held.model,
                     held.faces,
                 )

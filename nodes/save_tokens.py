@@ -6,9 +6,9 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..synclip_core.errors import SyncLipError
-from ..synclip_core.token_file import STREAMS, write_tokens
+from ..synclip_core.token_file import MASKS, STREAMS, write_tokens
 from . import sockets
-from .values import SLACK, Tokens
+from .values import Tokens, together
 
 
 class SaveTokens(io.ComfyNode):
@@ -37,7 +37,11 @@ class SaveTokens(io.ComfyNode):
     @classmethod
     def execute(cls, filename_prefix: str, **streams: Tokens | None) -> io.NodeOutput:
         given = {kind: tokens for kind in STREAMS if (tokens := streams.get(f"{kind}_tokens")) is not None}
-        arrays = arrays_of(given)
+        if not given:
+            raise SyncLipError("Save Tokens: connect at least one stream of tokens.")
+        given = together(given)
+        arrays = {kind: tokens.values for kind, tokens in given.items()}
+        arrays |= {MASKS[kind]: tokens.mask for kind, tokens in given.items()}
         try:
             folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
                 filename_prefix, folder_paths.get_output_directory()
@@ -52,21 +56,3 @@ class SaveTokens(io.ComfyNode):
         shown = f"{os.path.join(subfolder, file)} [output]"
         words = f"{shown}: " + ", ".join(f"{kind} {list(t.values.shape)}" for kind, t in given.items())
         return io.NodeOutput(shown, ui={"text": (words,)})
-
-
-def arrays_of(given: dict[str, Tokens]) -> dict:
-    """The streams over the same ticks, with their masks. Raises SyncLipError where they do not belong together."""
-    if not given:
-        raise SyncLipError("Save Tokens: connect at least one stream of tokens.")
-    for kind, tokens in given.items():
-        if tokens.kind != kind:
-            raise SyncLipError(f"Save Tokens: {kind}_tokens got {tokens.kind} tokens; connect the output of that name.")
-    if len({tokens.model for tokens in given.values()}) > 1:
-        raise SyncLipError("Save Tokens: the streams come from different checkpoints; encode all with one model.")
-    lengths = [len(tokens.values) for tokens in given.values()]
-    if max(lengths) - min(lengths) > SLACK:
-        raise SyncLipError(f"Save Tokens: the streams last {lengths} frames; connect streams of one clip.")
-    arrays = {kind: tokens.values[: min(lengths)] for kind, tokens in given.items()}
-    for kind, tokens in given.items():
-        arrays["speech" if kind == "audio" else "valid"] = tokens.mask[: min(lengths)]
-    return arrays

@@ -4,13 +4,13 @@ import json
 import math
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from PIL import Image
 
 from ..synclip_core.report import ScoreReport
 from . import sockets
 from .panel import draw_panel
-from .tensors import picture_to_image
+from .tensors import picture_to_image, shown
 
 
 def outputs() -> list[io.Output]:
@@ -33,7 +33,6 @@ def outputs() -> list[io.Output]:
 def score_output(node: type[io.ComfyNode], report: ScoreReport, plot: Image.Image) -> io.NodeOutput:
     """What the node gives, and its panel."""
     data = report.to_json()
-    shown = ui.PreviewImage(picture_to_image(draw_panel(report)), cls=node).as_dict()
     return io.NodeOutput(
         report.verdict,
         _number(report.lag_frames),
@@ -43,7 +42,7 @@ def score_output(node: type[io.ComfyNode], report: ScoreReport, plot: Image.Imag
         json.dumps(data),
         picture_to_image(plot),
         report,
-        ui={**shown, "text": (report.words,), "synclip_report": (data,)},
+        ui=shown(node, picture_to_image(draw_panel(report)), text=(report.words,), synclip_report=(data,)),
     )
 
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..synclip_core.errors import SyncLipError
 from ..synclip_core.report import ScoreReport
 from . import sockets
 from .panel import AMBER, GREEN, draw_message
-from .tensors import picture_to_image
+from .tensors import picture_to_image, shown
 
 ON_FAIL = ["hold it back", "stop with an error"]
 UNCLEAR = ["fail", "pass"]
@@ -79,17 +79,14 @@ class SyncGate(io.ComfyNode):
             raise SyncLipError(f"Sync Gate: {why}. Set on_fail to hold such results back instead.")
         held = ExecutionBlocker(None)
         words = f"held back: {why}" if why else f"passed: {report.words}"
+        picture = picture_to_image(draw_message(words, AMBER if why else GREEN))
         return io.NodeOutput(
             held if why else value,
             value if why else held,
             not why,
             words,
-            ui={**_shown(cls, words, not why), "text": (words,), "synclip_gate": ({"ok": not why, "why": words},)},
+            ui=shown(cls, picture, text=(words,), synclip_gate=({"ok": not why, "why": words},)),
         )
-
-
-def _shown(node: type[io.ComfyNode], words: str, ok: bool) -> dict[str, Any]:
-    return ui.PreviewImage(picture_to_image(draw_message(words, GREEN if ok else AMBER)), cls=node).as_dict()
 
 
 def objection(report: ScoreReport, max_lag_ms: float, min_score: float, unclear_passes: bool) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import comfy.model_management
 import numpy as np
 import torch
+from comfy_api.latest import io, ui
 from PIL import Image
 
 from ..synclip_core.errors import SyncLipError
@@ -20,6 +21,11 @@ def to_image(pictures: np.ndarray) -> torch.Tensor:
 def picture_to_image(picture: Image.Image) -> torch.Tensor:
     """One PIL picture -> IMAGE with one frame."""
     return to_image(np.asarray(picture.convert("RGB"))[None])
+
+
+def shown(node: type[io.ComfyNode], picture: torch.Tensor, **more: Any) -> dict[str, Any]:
+    """For NodeOutput's ui: an IMAGE on the node, and more for those who read the outputs."""
+    return {**ui.PreviewImage(picture, cls=node).as_dict(), **more}
 
 
 def to_uint8(image: torch.Tensor) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What travels through the pack's sockets, beside the model: faces and tokens. Plain arrays, no ComfyUI."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -80,24 +80,32 @@ SLACK = 5  # ticks; sound decoded by itself is often padded by a codec frame
 
 def paired(audio: Tokens, vocal: Tokens) -> tuple[Tokens, Tokens]:
     """Both streams over the same ticks. Raises SyncLipError when they cannot belong together."""
-    for tokens, kind in ((audio, "audio"), (vocal, "vocal")):
+    both = together({"audio": audio, "vocal": vocal})
+    return both["audio"], both["vocal"]
+
+
+def together(streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
+    """Streams of one clip, by kind, over the same ticks. Raises SyncLipError when they cannot belong together."""
+    for kind, tokens in streams.items():
         if tokens.kind != kind:
             raise SyncLipError(
                 f"the input {kind}_tokens got {tokens.kind} tokens; connect the output {kind}_tokens of "
                 f"{'Encode Audio Tokens' if kind == 'audio' else 'Encode Vocal-Motion Tokens'}."
             )
-    if audio.model != vocal.model:
+    if len({tokens.model for tokens in streams.values()}) > 1:
         raise SyncLipError(
-            "audio and vocal-motion tokens come from two different checkpoints and cannot be compared; connect one "
-            "Load Model node to both encoders."
+            "the tokens come from two different checkpoints and cannot be compared; connect one Load Model node to "
+            "both encoders."
         )
-    length = min(len(audio.values), len(vocal.values))
-    if abs(len(audio.values) - len(vocal.values)) > SLACK:
+    lengths = [len(tokens.values) for tokens in streams.values()]
+    if max(lengths) - min(lengths) > SLACK:
+        times = [f"{kind}_tokens {n / 25:.2f} s ({n} tokens)" for kind, n in zip(streams, lengths, strict=True)]
         raise SyncLipError(
-            f"audio_tokens last {len(audio.values) / 25:.2f} s ({len(audio.values)} tokens), vocal_tokens "
-            f"{len(vocal.values) / 25:.2f} s ({len(vocal.values)}); encode sound and picture of the same clip, or "
-            "trim one of them."
+            f"{', '.join(times).replace(' ', ' last ', 1)}; encode sound and picture of the same clip, or trim one of "
+            "them."
         )
-    return tuple(  # type: ignore[return-value]
-        Tokens(t.kind, t.values[:length], t.mask[:length], t.model, t.faces) for t in (audio, vocal)
-    )
+    length = min(lengths)
+    return {
+        kind: replace(tokens, values=tokens.values[:length], mask=tokens.mask[:length])
+        for kind, tokens in streams.items()
+    }

@@ -13,7 +13,7 @@ from .errors import SyncLipError
 
 FORMAT = "synclip-tokens-1"
 STREAMS = ("audio", "vocal", "identity", "ambient")
-MASKS = ("speech", "valid")  # of audio, of all others
+MASKS = {stream: "speech" if stream == "audio" else "valid" for stream in STREAMS}  # where a stream counts
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ def read_tokens(path: str | Path) -> TokenFile:
     if header.get("format") != FORMAT:
         raise SyncLipError(f"{path}: holds no tokens; expected a file of Save Tokens or of `synclip tokens`")
     streams = [name for name in STREAMS if name in arrays]
-    lengths = {len(arrays[name]) for name in (*streams, *MASKS) if name in arrays}
+    lengths = {len(arrays[name]) for name in (*streams, *MASKS.values()) if name in arrays}
     sound = all(arrays[name].ndim == 2 and np.isfinite(arrays[name]).all() for name in streams)
-    masked = all((MASKS[0] if name == "audio" else MASKS[1]) in arrays for name in streams)
+    masked = all(MASKS[name] in arrays for name in streams)
     if not streams or len(lengths) != 1 or not sound or not masked:
         raise SyncLipError(f"{path}: its streams are damaged or do not fit each other; write it again")
     faces = header.get("faces", "0")

@@ -10,23 +10,11 @@ from . import table
 
 
 @contextmanager
-def bar(label: str) -> Iterator[Callable[[float, float], None]]:
-    """Yields `progress(done, total)` for `SyncPipeline.score`."""
-    with tqdm(desc=label, unit="f", leave=False, disable=None, dynamic_ncols=True) as line:
+def bar(label: str, unit: str = "f") -> Iterator[Callable[..., None]]:
+    """Yields `progress(done, total, doing="")`, as `SyncPipeline.score` calls it; doing: what goes on at the moment."""
+    with tqdm(desc=label, unit=unit, leave=False, disable=None, dynamic_ncols=True) as line:
 
-        def progress(done: float, total: float) -> None:
-            line.total = total
-            line.update(done - line.n)
-
-        yield progress
-
-
-@contextmanager
-def row_bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Yields `progress(done, total, doing)` for a batch; doing: what goes on at the moment."""
-    with tqdm(desc=label, unit="row", leave=False, disable=None, dynamic_ncols=True) as line:
-
-        def progress(done: int, total: int, doing: str) -> None:
+        def progress(done: float, total: float, doing: str = "") -> None:
             line.total = total
             line.set_postfix_str(doing, refresh=False)
             line.update(done - line.n)

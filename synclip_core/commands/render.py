@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import exit_codes, table
 from .options import not_negative
-from .progress import row_bar, say
+from .progress import bar, say
 
 if TYPE_CHECKING:
     from ..render.batch import Batch
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         text, code = asyncio.run(dry_run(workflow, rows, servers, out, args.replace))
         table.write(text)
         return code
-    with row_bar("render") as progress:
+    with bar("render", "row") as progress:
 
         def show(batch: "Batch") -> None:
             doing = [f"{lane.client.url.split('//')[1]}: {lane.now}" for lane in batch.lanes if lane.now]

@@ -17,11 +17,11 @@ from typing import Any
 
 from ..errors import SyncLipError
 from .manifest import Row
+from .names import JOURNAL, RESULTS
 
 if sys.platform != "win32":
     import fcntl
 
-NAME = "journal.jsonl"
 Event = dict[str, Any]
 
 
@@ -63,7 +63,7 @@ def read_state(folder: Path) -> tuple[State, int]:
 
     An empty state where there is no journal. Raises SyncLipError where the file is something else or damaged.
     """
-    state, whole, lines, path = State(), 0, 0, folder / NAME
+    state, whole, lines, path = State(), 0, 0, folder / JOURNAL
     try:
         data = path.read_bytes() if path.exists() else b""
         for line in data.splitlines(keepends=True):
@@ -87,10 +87,10 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+        self.path = folder / JOURNAL
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not self.path.exists() and (folder / "results.csv").exists():
+            if not self.path.exists() and (folder / RESULTS).exists():
                 raise SyncLipError(f"{folder}: has a results.csv but no journal of ours. Take another output folder.")
             self._file = open(self.path, "ab", buffering=0)
         except OSError as error:

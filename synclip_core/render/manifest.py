@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SyncLipError
-from .names import safe_name, upload_name
+from .names import JOURNAL, RESULTS, safe_name, upload_name
 from .values import convert
 from .workflow import Graph, Target, Workflow, digest
-
-_OURS = {"results.csv", "journal.jsonl"}  # of the output folder, beside the rows' own folders
 
 
 @dataclass
@@ -47,7 +45,7 @@ def read_manifest(path: str | Path, workflow: Workflow, uploads: Collection[str]
         raise SyncLipError(f"{path}: has no rows below its header.")
     folders: dict[str, Row] = {}
     for row in rows:
-        row.folder += "_" if row.folder.casefold() in _OURS else ""
+        row.folder += "_" if row.folder.casefold() in (RESULTS, JOURNAL) else ""
         other = folders.setdefault(row.folder.casefold(), row)
         if other is not row:
             same = "appears twice" if other.id == row.id else f"and {other.id!r} would share the folder {row.folder}"

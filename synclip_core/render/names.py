@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import SyncLipError
 
+RESULTS, JOURNAL = "results.csv", "journal.jsonl"  # of the output folder, beside the rows' own folders
 _LONGEST = 150  # bytes of UTF-8; file systems take 255, and AtomicFile's temporary name needs some
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}  # Windows'
 

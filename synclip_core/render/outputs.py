@@ -5,7 +5,7 @@ from typing import Any
 
 Item = dict[str, str]  # node, filename, subfolder, type
 
-_SCORES = ("verdict", "lag_frames", "lag_ms", "score", "confidence")
+SCORES = ("verdict", "lag_frames", "lag_ms", "score", "confidence")
 
 
 @dataclass
@@ -46,7 +46,7 @@ def _scores(outputs: dict[str, Any]) -> dict[str, Any]:
     for output in outputs.values():
         report = output.get("synclip_report") if isinstance(output, dict) else None
         if report and isinstance(report[0], dict):
-            return {name: report[0].get(name) for name in _SCORES}
+            return {name: report[0].get(name) for name in SCORES}
     return {}
 
 

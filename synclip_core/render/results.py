@@ -1,16 +1,15 @@
 """results.csv: what became of every row of the manifest."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .journal import State
 from .manifest import Row
+from .names import RESULTS
+from .outputs import SCORES
 
-NAME = "results.csv"
 _FATE = ("status", "server", "prompt_id", "seconds", "files", "error")
-_SCORES = ("verdict", "lag_frames", "lag_ms", "score", "confidence")
 
 
 def write_results(out: Path, rows: Sequence[Row], state: State) -> dict[str, int]:
@@ -19,22 +18,16 @@ def write_results(out: Path, rows: Sequence[Row], state: State) -> dict[str, int
     A manifest's column whose name the table needs itself is called manifest.NAME. Score columns are there where any
     row was scored. Raises SyncLipError where it cannot be written.
     """
-    from ..commands.atomic import atomic_path
+    from ..commands.csv_file import write_rows
 
     table = [_fate(row, state) for row in rows]
-    scores = _SCORES if any(row.get("verdict") for row in table) else ()
+    scores = SCORES if any(row.get("verdict") for row in table) else ()
     ours = ("id", *_FATE, *scores)
     renamed = {column: f"manifest.{column}" if column in ours else column for column in rows[0].cells}
     for line, row in zip(table, rows, strict=True):
         line |= {renamed[column]: text for column, text in row.cells.items()}
     columns = ["id", *renamed.values(), *_FATE, *scores]
-    with (
-        atomic_path(out / NAME) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8", errors="replace") as file,
-    ):
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(table)
+    write_rows(out / RESULTS, columns, table)
     counts = {"done": 0, "failed": 0, "open": 0}
     for line in table:
         counts[line["status"]] += 1
