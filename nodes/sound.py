@@ -27,8 +27,7 @@ def audio_socket(audio: Any) -> np.ndarray:
 
 def encode(pipeline: Any, waveform: np.ndarray, model: str) -> Tokens:
     """Audio tokens with the ticks of speech."""
-    speech = speech_mask(waveform.astype(np.float16))  # as the pipeline hears it
-    return Tokens("audio", pipeline.audio_tokens(waveform), speech, model)
+    return Tokens("audio", pipeline.audio_tokens(waveform), speech_mask(waveform), model)
 
 
 def encode_layers(pipeline: Any, output: Any, model: str) -> Tokens:

@@ -12,14 +12,14 @@ from .errors import SyncLipError
 from .media.audio import iter_audio
 from .media.info import probe
 from .media.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
-from .media.speech import RATE, speech_mask
+from .media.speech import HOPS, RATE, band_level, speech_by_level
 from .media.track_output import TrackChunk
 from .media.tracking import FaceTracker, TrackOptions
 from .media.video import SourceFrame, iter_ticks
 from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
 from .models.speech import SpeechEncoder, rows_of_frames
 from .models.synclipmae import SyncLipMAE, normalise
-from .models.visual_encoder import VOCAL
+from .models.visual_encoder import PROMPTS, VOCAL
 from .report import ScoreReport
 from .speakers import FaceScore, face_score
 from .sync import SyncResult, measure_sync
@@ -77,33 +77,31 @@ class SyncPipeline:
 
     def score(self, path: str | Path, progress: Progress | None = None) -> ScoreReport:
         """Lag, score, confidence and verdict of a file. Raises SyncLipError when it cannot be read or has no audio."""
-        streams = self.tokens(path, progress)
-        result = measure_sync(
-            streams.audio,
-            streams.vocal,
-            streams.valid,
-            streams.speech,
-            max_lag=self.max_lag,
-            thresholds=self.thresholds,
-        )
-        report = ScoreReport.from_sync(str(path), result, streams.faces)
-        if not streams.valid.any():
+        found, audio, speech = self._seen_and_heard(path, progress, [VOCAL])
+        track, chosen = self._choose(found, audio, speech)
+        vocal = np.zeros_like(audio)
+        for track_id in chosen:
+            ticks, valid, prompts = found.vocal(track_id)
+            vocal[ticks] = self.vocal_tokens(prompts, valid)
+        result = self._judge(audio, vocal, track >= 0, speech)
+        report = ScoreReport.from_sync(str(path), result, len(found.prompts))
+        if not (track >= 0).any():
             report.words = "no face found: cannot tell"
         return report
 
     def speakers(self, path: str | Path, progress: Progress | None = None) -> list[FaceScore]:
         """Every face of a file against its voice, the likeliest speaker first; empty where no face was found."""
-        found, audio, speech = self._seen_and_heard(path, progress)
+        found, audio, speech = self._seen_and_heard(path, progress, [VOCAL])
         summaries, scores = found.collector.summaries(), []
         for summary in summaries:
-            result = self._judge(found.track(summary.track_id), audio, speech)
+            result = self._judge_track(found, summary.track_id, audio, speech)
             picture, index = found.pictures[summary.track_id][1], face_index(summary, summaries)
             scores.append(face_score(summary, index, found.reduction, picture, result))
         return sorted(scores, key=lambda face: face.result.margin, reverse=True)
 
     def tokens(self, path: str | Path, progress: Progress | None = None) -> TokenStreams:
         """Token streams of a file, decoded once and streamed. progress(done, total) counts ticks."""
-        found, audio, speech = self._seen_and_heard(path, progress)
+        found, audio, speech = self._seen_and_heard(path, progress, PROMPTS)
         track, chosen = self._choose(found, audio, speech)
         prompts, vocal, identity, ambient = self._assemble(found, track, chosen)
         return TokenStreams(
@@ -148,7 +146,7 @@ class SyncPipeline:
                 f"was trained on {audio.depth} layers of width {audio.width} ({audio.front_end}), one clip at a time"
             )
         rows = rows_of_frames([layer.to(self.device) for layer in layers])
-        return normalise(adapted(self.model, rows))[0].cpu().numpy()
+        return normalise(adapted(self.model, torch.cat(rows, -1)))[0].cpu().numpy()
 
     @torch.inference_mode()
     def vocal_tokens(self, prompts: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -175,23 +173,26 @@ class SyncPipeline:
 
     # ---- steps --------------------------------------------------------------------------------------------------
 
-    def _seen_and_heard(self, path: str | Path, progress: Progress | None) -> tuple["_Found", np.ndarray, np.ndarray]:
-        """Prompts of every face, audio tokens [T, dim], speech mask [T]."""
+    def _seen_and_heard(
+        self, path: str | Path, progress: Progress | None, keep: Sequence[int]
+    ) -> tuple["_Found", np.ndarray, np.ndarray]:
+        """Prompts of every face (keep: which of the three, a long clip is large), audio tokens [T, dim], speech mask
+        [T]."""
         info = probe(path)
         if not info.has_video:
             raise SyncLipError(f"{path}: no video track; expected a video with a face and a voice")
         if not info.has_audio:
             raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
-        found = self._faces(path, round(info.duration_s * 25), progress)
+        found = self._faces(path, round(info.duration_s * 25), progress, keep)
         found.reduction = max(found.shape) / max(info.width, info.height, 1)
         return found, *self._sound(path, found.ticks, progress)
 
-    def _faces(self, path: str | Path, expected: int, progress: Progress | None) -> "_Found":
+    def _faces(self, path: str | Path, expected: int, progress: Progress | None, keep: Sequence[int]) -> "_Found":
         """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
         if self._tracker is None:
             self._tracker = FaceTracker(self.options, device=self.device)
         reader = iter_ticks(path, max_side=MAX_SIDE)
-        found = _Found()
+        found = _Found(keep)
 
         def counted() -> Iterator[tuple[int, SourceFrame]]:
             for tick, frame in reader:
@@ -212,35 +213,21 @@ class SyncPipeline:
 
     def _sound(self, path: str | Path, ticks: int, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
         """Audio tokens [T, dim] and speech mask [T]. progress is called where it stands, so that it may cancel."""
-        stream = AudioTokenStream(self.model)
-        speech = speech_mask(self._listen(path, ticks, stream, progress))
-        return normalise(stream.finish()).cpu().numpy()[:ticks], speech
-
-    def _listen(self, path: str | Path, ticks: int, stream: AudioTokenStream, progress: Progress | None) -> np.ndarray:
-        """Pushes the sound of a file into `stream`; returns it, float16 [T * 640]: level is all that the mask needs."""
-        heard, end = np.zeros(ticks * TICK, np.float16), 0
-
-        def blocks() -> Iterator[np.ndarray]:
-            nonlocal end
-            for block in iter_audio(path, duration_s=ticks / 25):
-                part = block[: len(heard) - end]
-                heard[end : end + len(part)] = part
-                end += len(part)
-                yield block
-
-        for piece in with_context(blocks()):
+        stream, levels, edge = AudioTokenStream(self.model), [], CONTEXT * HOPS
+        for piece in with_context(iter_audio(path, duration_s=ticks / 25)):
             if progress is not None:
                 progress(ticks, ticks)
             stream.push(piece)
-        return heard
+            levels.append(band_level(piece)[edge:-edge])
+        return normalise(stream.finish()).cpu().numpy(), speech_by_level(np.concatenate(levels))
 
-    def _judge(
-        self, track: tuple[np.ndarray, np.ndarray, np.ndarray], audio: np.ndarray, speech: np.ndarray
-    ) -> SyncResult:
-        """One face track (ticks, valid, prompts) against the voice of its ticks."""
-        ticks, valid, prompts = track
-        vocal = self.vocal_tokens(prompts[:, VOCAL], valid)
-        return measure_sync(audio[ticks], vocal, valid, speech[ticks], max_lag=self.max_lag, thresholds=self.thresholds)
+    def _judge(self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray) -> SyncResult:
+        return measure_sync(audio, vocal, valid, speech, max_lag=self.max_lag, thresholds=self.thresholds)
+
+    def _judge_track(self, found: "_Found", track_id: int, audio: np.ndarray, speech: np.ndarray) -> SyncResult:
+        """One face track against the voice of its ticks."""
+        ticks, valid, prompts = found.vocal(track_id)
+        return self._judge(audio[ticks], self.vocal_tokens(prompts, valid), valid, speech[ticks])
 
     def _choose(self, found: "_Found", audio: np.ndarray, speech: np.ndarray) -> tuple[np.ndarray, list[int]]:
         """The face track of each tick (-1: none) and the chosen tracks."""
@@ -250,8 +237,8 @@ class SyncPipeline:
             choice = (choice[0] * found.reduction, choice[1] * found.reduction)
         scores = None
         if choice == "speaker":
-            tracks = {s.track_id: found.track(s.track_id) for s in summaries}
-            scores = {key: self._judge(own, audio, speech).margin for key, own in tracks.items()}
+            ids = [summary.track_id for summary in summaries]
+            scores = {track_id: self._judge_track(found, track_id, audio, speech).margin for track_id in ids}
         chosen = select_tracks(summaries, choice, scores)
         track = np.full(found.ticks, -1, np.int64)
         for track_id in chosen:
@@ -273,9 +260,10 @@ class SyncPipeline:
 
 
 class _Found:
-    """What one pass over the video left: prompts of every face track."""
+    """What one pass over the video left: of every face track the prompts to keep."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Sequence[int]) -> None:
+        self.keep = list(keep)
         self.ticks = 0
         self.shape: tuple[int, ...] = (1, 1)
         self.reduction = 1.0  # of the frames against the file's size
@@ -285,17 +273,22 @@ class _Found:
         self.prompts: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
 
     def add(self, chunk: TrackChunk, prompts: np.ndarray) -> None:
-        self.prompts.setdefault(chunk.track_id, []).append((chunk.ticks, chunk.valid, prompts))
+        self.prompts.setdefault(chunk.track_id, []).append((chunk.ticks, chunk.valid, prompts[:, self.keep]))
         best = int(chunk.score.argmax())
         if chunk.score[best] > self.pictures.get(chunk.track_id, (-1.0, None))[0]:
             self.pictures[chunk.track_id] = float(chunk.score[best]), chunk.crops[best].copy()
 
     def track(self, track_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """ticks [n], valid [n], prompts [n, 3, width] of a track."""
+        """ticks [n], valid [n], prompts [n, len(keep), width] of a track."""
         parts = self.prompts[track_id]
         if len(parts) > 1:  # joined once, and the parts let go
             parts[:] = [tuple(map(np.concatenate, zip(*parts, strict=True)))]  # type: ignore[list-item]
         return parts[0]
+
+    def vocal(self, track_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same with the vocal prompts alone, [n, width]."""
+        ticks, valid, prompts = self.track(track_id)
+        return ticks, valid, prompts[:, self.keep.index(VOCAL)]
 
 
 __all__ = ["CONTEXT", "TICK", "SyncPipeline", "TokenStreams"]

@@ -8,7 +8,8 @@ import numpy as np
 
 RATE = 16000
 TICK = RATE // 25  # samples a tick at 25 fps
-_HOP = 160  # 10 ms; a tick is four hops
+_HOP = 160  # 10 ms
+HOPS = TICK // _HOP  # in a tick
 _FRAME = 400  # 25 ms
 _BLOCK_HOPS = 6000  # a minute at a time keeps memory flat
 _BAND_HZ = (150.0, 4000.0)  # speech; keeps mains hum and hiss out
@@ -71,16 +72,20 @@ def speech_mask(waveform: np.ndarray) -> np.ndarray:
     Works on any length; silence, steady noise and steady tones give all False.
     """
     waveform = np.asarray(waveform).reshape(-1)
-    ticks = -(-len(waveform) // TICK)
+    return speech_by_level(band_level(waveform, -(-len(waveform) // TICK) * HOPS))
+
+
+def speech_by_level(levels: np.ndarray) -> np.ndarray:
+    """`speech_mask` of a sound whose `band_level` is known: [4 T] -> bool [T]."""
+    ticks = len(levels) // HOPS
     if ticks == 0:
         return np.zeros(0, dtype=bool)
-    levels = band_level(waveform, ticks * TICK // _HOP)
     floor, peak = _floor_and_peak(levels)
     # a pause of a minute does not turn its breathing into speech
     peak = np.maximum(peak, np.percentile(levels, 97) - 25)
     threshold = np.clip(floor + ABOVE_FLOOR_DB, peak - BELOW_PEAK_DB[0], peak - BELOW_PEAK_DB[1])
     loud = (levels > np.maximum(threshold, ABSOLUTE_DB)) & (peak - floor > RANGE_DB)
-    mask = loud.reshape(ticks, TICK // _HOP).sum(1) >= 2
+    mask = loud.reshape(ticks, HOPS).sum(1) >= 2
     for begin, end in _runs(mask, False):
         if begin > 0 and end < ticks and end - begin <= _BRIDGE_TICKS:
             mask[begin:end] = True

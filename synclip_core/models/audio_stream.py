@@ -1,6 +1,6 @@
 """Audio tokens of any length in flat memory: the waveform passes by in blocks, only features stay."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -45,12 +45,11 @@ def in_spans(step: Callable[[Tensor], Tensor], x: Tensor, context: int, span: in
     return torch.cat(parts, 1)
 
 
-def adapted(model: SyncLipMAE, layers: Sequence[Tensor]) -> Tensor:
-    """layers: [1, T, width] each, one row a video frame. Returns audio tokens [1, T, dim], not yet normalised."""
+def adapted(model: SyncLipMAE, rows: Tensor) -> Tensor:
+    """rows: the layers side by side, [1, T, depth * width]. Returns audio tokens [1, T, dim], not yet normalised."""
     audio = model.config.audio
     reach = audio.adapter_depth * (audio.adapter_kernel // 2)
-    width = layers[0].shape[-1]
-    return in_spans(lambda x: model.adapter(list(x.split(width, -1))), torch.cat(list(layers), -1), reach)
+    return in_spans(lambda x: model.adapter(list(x.split(audio.width, -1))), rows, reach)
 
 
 class AudioTokenStream:
@@ -68,9 +67,9 @@ class AudioTokenStream:
         front_end = self.model.front_end
         if isinstance(front_end, MelFrontEnd):
             edge = CONTEXT * TICK // HOP
-            self._parts.append(front_end.log_mel(wave)[..., edge:-edge])
+            self._parts.append(front_end.log_mel(wave)[..., edge:-edge].clone())  # a view would keep the context
         else:
-            self._parts.append(self.model.adapter(front_end(wave))[:, CONTEXT:-CONTEXT])
+            self._parts.append(self.model.adapter(front_end(wave))[:, CONTEXT:-CONTEXT].clone())
 
     @torch.inference_mode()
     def finish(self) -> Tensor:
@@ -78,7 +77,9 @@ class AudioTokenStream:
         model, front_end = self.model, self.model.front_end
         if not isinstance(front_end, MelFrontEnd):
             return torch.cat(self._parts, 1)[0]
-        mel = torch.cat(self._parts, 2)
-        self._parts.clear()
-        mel = front_end.normalise(mel)
-        return adapted(model, front_end.layers(mel))[0]
+        statistics = front_end.statistics(self._parts)
+        ticks = [part.shape[2] // front_end.sub_frames for part in self._parts]
+        rows = self._parts[0].new_empty(1, sum(ticks), front_end.sub_frames * self._parts[0].shape[1])
+        for place in rows.split(ticks, 1):  # a part is let go as its rows are made: a long clip is large here
+            place.copy_(torch.cat(front_end.layers(statistics.applied(self._parts.pop(0))), -1))
+        return adapted(model, rows)[0]

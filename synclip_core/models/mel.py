@@ -1,6 +1,8 @@
 """The `mel` front end: log-mel frames, four to a video frame. No weights; what the bundled checkpoint listens with."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,19 @@ def mel_filterbank(bands: int, sample_rate: int, low: float = 60.0, high: float 
     up = (bins[None] - hz[:-2, None]) / (hz[1:-1] - hz[:-2])[:, None]
     down = (hz[2:, None] - bins[None]) / (hz[2:] - hz[1:-1])[:, None]
     return torch.minimum(up, down).clamp_min(0).float()
+
+
+@dataclass(frozen=True)
+class MelStatistics:
+    """Of a clip: floor [B, 1, 1], mean and scale [B, bands, 1]."""
+
+    floor: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    def applied(self, log_mel: Tensor) -> Tensor:
+        """[B, bands, m] of the clip, normalised."""
+        return (log_mel.maximum(self.floor) - self.mean) / self.scale
 
 
 class MelFrontEnd(nn.Module):
@@ -56,16 +71,21 @@ class MelFrontEnd(nn.Module):
 
     def normalise(self, log_mel: Tensor) -> Tensor:
         """Per-band mean and variance normalisation over the clip's audible frames; [B, bands, M] -> the same."""
-        loud = log_mel.amax((1, 2), keepdim=True)
-        x = log_mel.maximum(loud - RANGE)
+        return self.statistics([log_mel]).applied(log_mel)
+
+    def statistics(self, parts: Sequence[Tensor]) -> "MelStatistics":
+        """Of a clip whose log-mel comes in parts along time, [B, bands, m] each."""
+        peaks = [part.amax(1, keepdim=True) for part in parts]
+        floor = torch.cat(peaks, 2).amax(2, keepdim=True) - RANGE
         # a frame is audible unless the whole of it, or of a neighbour that its window touches, is digital silence
-        silent = (log_mel.amax(1, keepdim=True) <= math.log(FLOOR) + 1e-3).to(x)
+        silent = (torch.cat(peaks, 2) <= math.log(FLOOR) + 1e-3).to(floor)
         audible = 1 - F.max_pool1d(silent, 5, stride=1, padding=2)
         count = audible.sum(2, keepdim=True).clamp_min(1)
-        mean = (x * audible).sum(2, keepdim=True) / count
-        x = x - mean  # not kept beside the old one: a long clip is large here
-        std = (x.square().mul_(audible).sum(2, keepdim=True) / count).sqrt()
-        return x / (std + 0.3)
+        weighed = list(zip(parts, audible.split([part.shape[2] for part in parts], 2), strict=True))
+        sums = [(part.maximum(floor) * weight).sum(2, keepdim=True) for part, weight in weighed]
+        mean = torch.stack(sums).sum(0) / count
+        squares = [((part.maximum(floor) - mean).square() * weight).sum(2, keepdim=True) for part, weight in weighed]
+        return MelStatistics(floor, mean, (torch.stack(squares).sum(0) / count).sqrt() + 0.3)
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
         """waveform: [B, N], -1..1, N a multiple of a video frame. Returns `sub_frames` tensors [B, T, bands]."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .config import VisualConfig
 from .layers import Block, sincos_position
 
-IDENTITY, VOCAL, AMBIENT = 0, 1, 2
+PROMPTS = IDENTITY, VOCAL, AMBIENT = 0, 1, 2
 
 
 class LinearStem(nn.Module):
