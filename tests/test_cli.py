@@ -239,6 +239,13 @@ def test_align_moves_the_sound_by_what_was_measured(run, tmp_path):
     assert _delay_ms(tmp_path / "fixed.mp4") == pytest.approx(120, abs=1)
 
 
+def test_align_copies_what_is_in_sync(run, tmp_path):
+    code, out, _ = run("align", CLIP, "-o", "same.mp4")
+    assert code == 0 and "copied as it is" in out and (tmp_path / "same.mp4").read_bytes() == CLIP.read_bytes()
+    code, out, _ = run("align", CLIP, "-o", "same.mkv")
+    assert code == 0 and "audio not moved" in out and (tmp_path / "same.mkv").exists()
+
+
 def test_align_with_a_given_lag_does_not_measure(run, tmp_path):
     code, out, _ = run("align", CLIP, "-o", "fixed.mp4", "--lag", "-2")
     assert code == 0 and "80 ms earlier" in out and run.fake.scored == []

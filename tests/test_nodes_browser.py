@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from comfy_common import PACK, ROOT, running
 
+from synclip_core.pipeline import SyncPipeline
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
@@ -82,6 +84,33 @@ def test_template_opens_runs_and_shows_its_result(server, page, name):
     if folder:
         time.sleep(2)
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def test_the_blueprint_repairs_a_clip(server, page):
+    """The subgraph, as the node library inserts it, between a clip 200 ms off and Save Video."""
+    (blueprint,) = (ROOT / "subgraphs").glob("*.json")
+    page.evaluate("graph => window.app.loadGraphData(graph)", json.loads(blueprint.read_text()))
+    title, inputs, outputs, values = page.evaluate("""() => {
+        const graph = window.app.graph, node = graph._nodes[0]
+        const clip = window.LiteGraph.createNode('SyncLipDemoVideo'), save = window.LiteGraph.createNode('SaveVideo')
+        graph.add(clip)
+        graph.add(save)
+        clip.widgets[0].value = 5
+        clip.connect(0, node, 0)
+        node.connect(0, save, 0)
+        const names = slots => slots.map(slot => slot.name)
+        return [node.title, names(node.inputs), names(node.outputs), node.widgets.map(widget => widget.value)]
+    }""")
+    assert title == blueprint.stem and inputs == ["video", "face", "if_unclear"]
+    assert outputs == ["video", "words", "report"] and values == ["auto", "pass the video on"]
+    before = set((server.base / "output").rglob("*.mp4"))
+    page.evaluate(LISTEN)
+    page.evaluate("() => window.app.queuePrompt(0, 1)")
+    page.wait_for_function("() => !!window.ended", timeout=300_000)
+    how, detail = page.evaluate("() => window.ended")
+    assert how == "execution_success", detail
+    (saved,) = set((server.base / "output").rglob("*.mp4")) - before
+    assert SyncPipeline().score(saved).verdict == "in_sync"
 
 
 def test_bad_input_marks_the_node_and_says_why(server, page):

@@ -6,16 +6,13 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from synclip_core.errors import SyncLipError
 from synclip_core.media.speech import speech_mask
 from synclip_core.sync import SyncThresholds, distance_curve, in_sync_score, lag_words, measure_sync, refine_lag
-
-DATA = (
-    Path("/work/shared/data") if Path("/work/shared/data").is_dir() else Path(__file__).parents[2] / "shared" / "data"
-)
 
 
 def tokens(
@@ -259,20 +256,15 @@ def test_unbroken_speech_is_speech_and_a_loud_start_does_not_hide_a_quiet_end() 
     assert mask[:1500].mean() > 0.9 and mask[-1400:].mean() > 0.9 and mask[1600:2900].mean() < 0.02
 
 
-def test_speech_mask_against_grid_word_times() -> None:
+def test_speech_mask_against_grid_word_times(data_dir: Path) -> None:
     """Real speech with aligned words: at least 88 % of word ticks found, at most 8 % of the rest taken for speech."""
-    pytest.importorskip("av")
-    if not (DATA / "grid_s1_align.csv").exists():
-        pytest.skip("real clips are not here")
-    import av
-
     words: dict[str, list[dict[str, str]]] = {}
-    with open(DATA / "grid_s1_align.csv", newline="") as lines:
+    with open(data_dir / "grid_s1_align.csv", newline="") as lines:
         for row in csv.DictReader(lines):
             words.setdefault(row["file"], []).append(row)
     counts = np.zeros((2, 2))
     for file in sorted(words)[:15]:
-        with av.open(str(DATA / "grid_s1" / file)) as container:
+        with av.open(str(data_dir / "grid_s1" / file)) as container:
             resampler = av.AudioResampler("flt", "mono", 16000)
             parts = [r.to_ndarray()[0] for f in container.decode(audio=0) for r in resampler.resample(f)]
         mask = speech_mask(np.concatenate(parts))

@@ -3,11 +3,12 @@
 import argparse
 import contextlib
 import os
+import shutil
 import sys
 
 from ..errors import SyncLipError
 from . import exit_codes, table
-from .atomic import check_folder
+from .atomic import atomic_path, check_folder
 from .options import add_pipeline_options, make_pipeline
 from .progress import bar
 
@@ -56,12 +57,15 @@ def run(args: argparse.Namespace) -> int:
             if lag is None:
                 table.write(f"{args.file}: {found.words}. Nothing was written.", sys.stderr)
                 return exit_codes.exit_code([found])
-        done = write_aligned(args.file, args.out, lag, audio=args.audio)
-    if args.lag is None and lag == 0:
-        table.write(f"{args.out}: was in sync already, copied as it is")
-    else:
-        table.write(f"{args.out}: {done.words}")
-    for note in done.notes:
+        words, notes = "was in sync already, copied as it is", []
+        if args.lag is None and lag == 0 and _ending(args.file) == _ending(args.out):
+            with atomic_path(args.out) as temporary:
+                shutil.copyfile(args.file, temporary)
+        else:
+            done = write_aligned(args.file, args.out, lag, audio=args.audio)
+            words, notes = done.words, done.notes
+    table.write(f"{args.out}: {words}")
+    for note in notes:
         table.write(f"note: {note}", sys.stderr)
     if args.check and pipeline is not None:
         with contextlib.redirect_stdout(sys.stderr), bar("check") as progress:
@@ -70,3 +74,7 @@ def run(args: argparse.Namespace) -> int:
         table.write("\n" + table.render([after], colour=table.coloured(sys.stdout)))
         return exit_codes.exit_code([after])
     return exit_codes.IN_SYNC
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()

@@ -37,6 +37,8 @@ class AlignReport:
     @property
     def words(self) -> str:
         """What was done, as a person says it."""
+        if not self.delay_s:
+            return "audio not moved, video untouched"
         side = "later" if self.delay_s > 0 else "earlier"
         return f"audio moved {abs(round(self.delay_s * 1000))} ms {side}, video untouched"
 

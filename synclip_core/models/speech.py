@@ -68,7 +68,7 @@ def _network(audio: AudioConfig) -> nn.Module:
         from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model
     except ImportError as error:
         raise SyncLipError(
-            f"audio.front_end {audio.front_end}: needs the package transformers (pip install transformers)"
+            f"audio.front_end {audio.front_end}: needs the package transformers (pip install transformers): {error}"
         ) from error
     sizes = {
         "hidden_size": audio.width,
