@@ -92,8 +92,16 @@ def paste_video(
     paster = _Paster(faces, crops, mask, feather, guessed)
     frames = iter_frames(source)
     try:
-        with VideoWriter(target, info.width, info.height, info.frame_rate, audio_from=source, crf=crf) as writer:
+        with VideoWriter(
+            target,
+            info.width,
+            info.height,
+            info.frame_rate,
+            audio_from=source,
+            crf=crf,
+            variable=info.variable,
+        ) as writer:
             for frame in counted(frames, len(faces.frame_ticks)):
-                writer.write(paster(frame.index, frame.image))
+                writer.write(paster(frame.index, frame.image), frame.time_s if info.variable else None)
     finally:
         frames.close()

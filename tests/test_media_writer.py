@@ -30,6 +30,21 @@ def test_every_frame_at_its_time(tmp_path, suffix, fps):
     assert probe(path).duration_s == pytest.approx(40 / float(fps), abs=0.001)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_variable_rate_is_kept(tmp_path, suffix):
+    stamps = [0, *np.cumsum(np.random.default_rng(3).choice([8, 17, 33, 40, 80, 250], 60)).tolist()]
+    source = write_clip(tmp_path / "vfr.mkv", frames=len(stamps), pts=stamps, time_base=Fraction(1, 1000))
+    info = probe(source)
+    assert info.variable and not probe(write_clip(tmp_path / "cfr.mkv", fps=Fraction(30000, 1001))).variable
+    path = tmp_path / f"out{suffix}"
+    with VideoWriter(path, 64, 48, info.frame_rate, preset="ultrafast", variable=True) as writer:
+        for frame in iter_frames(source):
+            writer.write(frame.image, frame.time_s)
+    frames = list(iter_frames(path))
+    assert [read_number(f.image) for f in frames] == list(range(len(stamps)))
+    np.testing.assert_allclose([f.time_s * 1000 for f in frames], stamps, atol=0.51 if suffix == ".mkv" else 0.01)
+
+
 @pytest.mark.parametrize(
     ("rate", "layout", "channels"),
     [(44_100, "stereo", 2), (48_000, "5.1", 6), (22_050, "mono", 1), (96_000, "stereo", 2)],

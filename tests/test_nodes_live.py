@@ -189,6 +189,15 @@ def test_large_pictures_at_another_rate_are_pasted_in_place(server):
     assert np.abs(where[0] * zoom + [left, 0] - where[1]).max() < 15
 
 
+def test_pasting_keeps_a_variable_rate(server):
+    source, times = server.base / "input" / "variable.mp4", np.cumsum([0, *([0.04, 0.02, 0.06, 0.1] * 15)])
+    with VideoWriter(source, 320, 320, 18, audio_from=CLIP, preset="ultrafast", variable=True) as writer:
+        for time_s, frame in zip(times, iter_frames(CLIP), strict=False):
+            writer.write(frame.image, float(time_s))
+    result = server.saved(server.run(workflow("edit_mouth", n1__file=source.name)), "6")
+    np.testing.assert_allclose([frame.time_s for frame in iter_frames(result)], times, atol=0.001)
+
+
 def test_unedited_crops_change_no_frame(server):
     """Through IMAGE sockets, without a codec in between, paste-back of what was cut is the identity."""
     graph = {

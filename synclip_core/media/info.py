@@ -18,6 +18,7 @@ class MediaInfo:
 
     duration_s: from the first to the end of the last video frame (of the audio, in a file without video).
     fps: mean over the file; frame_rate: the same as a fraction, a standard rate where one fits (30000/1001, ...).
+    variable: the frames do not come at that one rate.
     width, height: as displayed, after rotation, in square pixels. rotation: degrees clockwise (0, 90, 180, 270) that
     the stored picture is turned for display. audio_rate, audio_channels, audio_codec describe track 0.
     """
@@ -41,6 +42,7 @@ class MediaInfo:
     bit_depth: int = 0
     alpha: bool = False
     frames: int = 0
+    variable: bool = False
 
 
 def probe(path: PathLike) -> MediaInfo:
@@ -87,6 +89,7 @@ def probe(path: PathLike) -> MediaInfo:
         bit_depth=span.bit_depth if span else 0,
         alpha=span.alpha if span else False,
         frames=span.frames if span else 0,
+        variable=span is not None and not span.steady,
     )
 
 

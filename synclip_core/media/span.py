@@ -24,7 +24,7 @@ class VideoSpan:
     start: time stamp of the first frame that decodes, in the file's clock [s]; this is t = 0.
     last: presentation time of the last frame [s since start]; duration: `last` plus how long that frame is shown.
     frame_s: mean distance of two frames; nominal: the same as the file's header has it, used where stamps are missing.
-    frames: packets that show a picture.
+    frames: packets that show a picture. steady: they come at one rate, none missing.
     """
 
     start: Fraction
@@ -33,6 +33,7 @@ class VideoSpan:
     frame_s: Fraction
     nominal: Fraction
     frames: int
+    steady: bool
     shape: PictureShape
     pixel_format: str
     bit_depth: int
@@ -80,9 +81,10 @@ def _video_span(path: str, mtime: int, size: int) -> VideoSpan:
         shape = picture_shape(first, stream.sample_aspect_ratio)
         check_size(path, *shape.display)
         last, duration, frame_s, frames = _extent(seen, base, start, guess)
+        steady = _is_steady(seen, base, frame_s)
         depth = max((c.bits for c in first.format.components), default=8)
         alpha = has_alpha(first)
-        return VideoSpan(start, last, duration, frame_s, guess, frames, shape, first.format.name, depth, alpha)
+        return VideoSpan(start, last, duration, frame_s, guess, frames, steady, shape, first.format.name, depth, alpha)
 
 
 def _decode_first(stream: "VideoStream", packet: "Packet | None", errors: list[str]) -> "VideoFrame | None":
@@ -139,3 +141,9 @@ def _extent(
     if not 0 < shown <= MAX_LAST_S:
         shown = min(frame_s, Fraction(MAX_LAST_S))
     return final, final + shown, frame_s, max(1, count)
+
+
+def _is_steady(seen: list[_Stamps], base: Fraction, frame_s: Fraction) -> bool:
+    """No frame lies further than a third of a frame from its place at the mean rate. Missing stamps are no news."""
+    shows = sorted(show for _, show, _ in seen if show is not None)
+    return all(abs((show - shows[0]) * base - i * frame_s) <= frame_s / 3 for i, show in enumerate(shows))

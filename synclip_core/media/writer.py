@@ -23,6 +23,7 @@ class VideoWriter:
     """Writes RGB frames, and the audio of another file or given samples, to MP4, MOV or MKV.
 
     width, height: of the frames given. fps: exact, as a Fraction; frame i is shown at i / fps.
+    variable: frames are shown at the times that `write` is given; fps is then their mean.
     audio_from: a media file whose track `audio_track` is written with its rate and channels, from t = 0 of its video
     clock; a file without audio gives a result without (`has_audio` False). audio: samples instead. The audio never
     outlasts the frames written. Colours are BT.709, limited range, and tagged so.
@@ -47,6 +48,7 @@ class VideoWriter:
         crf: int = 17,
         preset: str = "medium",
         odd: str = "pad",
+        variable: bool = False,
     ) -> None:
         self.path = Path(path)
         self.width, self.height = int(width), int(height)
@@ -64,7 +66,7 @@ class VideoWriter:
             video.width = self.width if exact else self.width + self.width % 2
             video.height = self.height if exact else self.height + self.height % 2
             video.pix_fmt = "yuv444p" if exact else "yuv420p"
-            video.codec_context.time_base = 1 / self.fps
+            video.codec_context.time_base = self._time_base = Fraction(1, 90_000) if variable else 1 / self.fps
             video.codec_context.colorspace = video.codec_context.color_primaries = video.codec_context.color_trc = 1
             video.codec_context.color_range = 1
             self._video = video
@@ -80,6 +82,7 @@ class VideoWriter:
                 raise write_error(self.path, error) from error
             raise
         self.frames = 0
+        self._last = -1  # stamp of the last frame
         self._sent = 0  # samples given to the audio encoder
         self._ahead: np.ndarray | None = None
 
@@ -108,8 +111,8 @@ class VideoWriter:
                 return None
         return iter_native(path, track=track)
 
-    def write(self, image: np.ndarray) -> None:
-        """image: uint8 [H, W, 3], RGB. Shown at the next frame time."""
+    def write(self, image: np.ndarray, time_s: float | None = None) -> None:
+        """image: uint8 [H, W, 3], RGB. Shown at the next frame time, or at time_s where the rate is variable."""
         if image.dtype != np.uint8 or image.shape != (self.height, self.width, 3):
             raise SyncLipError(
                 f"{self.path}: frame {self.frames} is {image.dtype} {image.shape}, "
@@ -124,12 +127,13 @@ class VideoWriter:
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.AREA,
         )
-        frame.pts = self.frames
-        frame.time_base = 1 / self.fps
+        time = self.frames / self.fps if time_s is None else Fraction(time_s)
+        frame.pts = self._last = max(round(time / self._time_base), self._last + 1)
+        frame.time_base = self._time_base
         self.frames += 1
         try:
             self._out.mux(self._video.encode(frame))
-            self._write_audio(self.frames / self.fps)
+            self._write_audio(self._last * self._time_base + 1 / self.fps)
         except MEDIA_ERRORS as error:
             raise write_error(self.path, error) from error
 
