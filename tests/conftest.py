@@ -1,6 +1,7 @@
 """Fixtures that all tests share. `data_dir`: the folder of real clips; who asks for it skips where it is missing."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import pytest
 
 # Tests are imported one by one (importlib mode); this lets them share helper modules of this folder.
 sys.path.insert(0, str(Path(__file__).parent))
+
+# A script's background job has Ctrl-C ignored, and so would the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 
