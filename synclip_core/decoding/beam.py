@@ -1,0 +1,77 @@
+"""Joint CTC and attention beam search (Watanabe et al. 2017): the decoder proposes, CTC keeps it to what was seen."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.vsr import BLANK, LipReader
+from .ctc import PrefixScorer
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """beam: texts kept at each length, 1 is greedy. ctc_weight: share of the CTC score, 0..1. length_bonus: added for
+    each unit, against the decoder's liking for short texts. longest: units a second of video."""
+
+    beam: int = 8
+    ctc_weight: float = 0.4
+    length_bonus: float = 0.0
+    longest: float = 30.0
+
+
+@dataclass
+class Hypothesis:
+    """units: int, without BLANK. score: weighted log probability with the bonus; log_prob: without it."""
+
+    units: list[int]
+    score: float
+    log_prob: float
+    attention: float = 0.0
+    state: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)), repr=False)
+
+
+@torch.inference_mode()
+def search(reader: LipReader, hidden: Tensor, options: SearchOptions | None = None) -> list[Hypothesis]:
+    """Texts of one clip, the best first. hidden: [1, R, width] of `encode`, rows that count only.
+
+    Never fails on short clips: a clip without rows reads as the empty text.
+    """
+    options = options or SearchOptions()
+    if not hidden.shape[1]:
+        return [Hypothesis([], 0.0, 0.0)]
+    weight, bonus = options.ctc_weight, options.length_bonus
+    scorer = PrefixScorer(reader.ctc_log_probs(hidden)[0].double().cpu().numpy(), BLANK)
+    units = np.arange(1, reader.config.classes)
+    rows = torch.ones(1, hidden.shape[1], dtype=torch.bool, device=hidden.device)
+    alive = [Hypothesis([], 0.0, 0.0, 0.0, scorer.start())]
+    ended: list[Hypothesis] = []
+    seconds = hidden.shape[1] / (25 * reader.config.upsample)
+    for _ in range(min(hidden.shape[1], int(np.ceil(options.longest * seconds))) + 1):
+        before = torch.tensor([[BLANK, *h.units] for h in alive], device=hidden.device)
+        spread = (len(alive), -1, -1)
+        follow = reader.next_log_probs(hidden.expand(*spread), rows.expand(*spread[:2]), before)[:, -1]
+        attention = follow.double().cpu().numpy()
+        last = np.array([h.units[-1] if h.units else BLANK for h in alive])
+        ctc, states = scorer.extend(np.stack([h.state for h in alive]), last, units)
+        grown: list[Hypothesis] = []
+        for i, h in enumerate(alive):
+            whole = h.attention + attention[i, BLANK]
+            ended.append(_scored(h.units, whole, scorer.end(h.state), weight, bonus))
+            for k, unit in enumerate(units):
+                more = _scored([*h.units, int(unit)], h.attention + attention[i, unit], ctc[i, k], weight, bonus)
+                more.state = states[i, k]
+                grown.append(more)
+        alive = sorted(grown, key=lambda h: -h.score)[: options.beam]
+        ended = sorted(ended, key=lambda h: -h.score)[: options.beam]
+        # a longer text is never likelier; only the bonus could still lift it
+        left = hidden.shape[1] - len(alive[0].units)
+        if len(ended) == options.beam and alive[0].score + max(bonus, 0) * left < ended[0].score:
+            break
+    return ended
+
+
+def _scored(units: list[int], attention: float, ctc: float, weight: float, bonus: float) -> Hypothesis:
+    log_prob = weight * ctc + (1 - weight) * attention
+    return Hypothesis(units, log_prob + bonus * len(units), log_prob, attention)

@@ -1,0 +1,123 @@
+"""Lip reading from vocal-motion tokens (papers/synclipmae.txt, section 4.3): Conformer encoder, CTC branch, Transformer
+decoder.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .conformer import ConformerBlock, positions
+
+BLANK = 0  # class of the CTC branch; the decoder's start and end of a text share it
+
+
+@dataclass(frozen=True)
+class VsrConfig:
+    """units: what is written, one class each, after the blank: characters, or pieces with "▁" before a word.
+
+    dim: of the vocal tokens; window_s: the longest stretch that the reader was trained on and reads at once.
+    """
+
+    units: tuple[str, ...] = tuple(" abcdefghijklmnopqrstuvwxyz'")
+    dim: int = 128
+    width: int = 144
+    heads: int = 4
+    layers: int = 4
+    kernel: int = 15
+    ratio: int = 4
+    decoder_layers: int = 2
+    upsample: int = 2  # encoder rows a tick: CTC needs more rows than letters, and fast speech has 15 letters a second
+    dropout: float = 0.1
+    window_s: float = 6.0
+
+    @property
+    def classes(self) -> int:
+        return len(self.units) + 1
+
+
+class LipReader(nn.Module):
+    """Vocal tokens in, log probabilities of units out, by two branches that share the encoder."""
+
+    def __init__(self, config: VsrConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.embed = nn.Linear(config.dim, width * config.upsample)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            ConformerBlock(width, config.heads, config.kernel, config.ratio, config.dropout)
+            for _ in range(config.layers)
+        )
+        self.ctc = nn.Linear(width, config.classes)
+        self.letters = nn.Embedding(config.classes, width)
+        layer = nn.TransformerDecoderLayer(
+            width, config.heads, config.ratio * width, config.dropout, batch_first=True, norm_first=True
+        )
+        self.decoder = nn.TransformerDecoder(layer, config.decoder_layers, nn.LayerNorm(width))
+        self.next = nn.Linear(width, config.classes)
+
+    def encode(self, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens: [B, T, dim], L2-normalised vocal tokens; valid: [B, T] bool, ticks of the clip with a face.
+
+        Returns hidden rows [B, T * upsample, width] and which of them count.
+        """
+        scaled = tokens * (valid[..., None] * self.config.dim**0.5)  # entries of order one
+        x = self.embed(scaled).unflatten(-1, (self.config.upsample, -1)).flatten(1, 2)
+        rows = valid.repeat_interleave(self.config.upsample, 1)
+        x = self.dropout(self.norm(x) + positions(x.shape[1], x.shape[2], x))
+        for block in self.blocks:
+            x = block(x, rows)
+        return x, rows
+
+    def ctc_log_probs(self, hidden: Tensor) -> Tensor:
+        """[B, R, width] -> [B, R, classes]."""
+        return self.ctc(hidden).log_softmax(-1)
+
+    def next_log_probs(self, hidden: Tensor, rows: Tensor, before: Tensor) -> Tensor:
+        """Of the unit that follows each prefix of `before` [B, L], which begins with BLANK. Returns [B, L, classes]."""
+        length = before.shape[1]
+        x = self.letters(before) + positions(length, self.config.width, hidden)
+        causal = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+        x = self.decoder(x, hidden, tgt_mask=causal, tgt_is_causal=True, memory_key_padding_mask=~rows)
+        return self.next(x).log_softmax(-1)
+
+
+def hybrid_loss(
+    reader: LipReader,
+    tokens: Tensor,
+    valid: Tensor,
+    texts: list[Tensor],
+    ctc_weight: float = 0.3,
+    smoothing: float = 0.1,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """ctc_weight * CTC + (1 - ctc_weight) * cross entropy of the decoder under teacher forcing (section 4.3).
+
+    texts: of each clip its units, int64 [L], without BLANK. Means over clips and over units.
+    """
+    hidden, rows = reader.encode(tokens, valid)
+    device = hidden.device
+    lengths = torch.tensor([len(text) for text in texts], device=device)
+    # CTC reads rows as a sequence, so those without a face are closed up
+    kept = [row[seen] for row, seen in zip(reader.ctc_log_probs(hidden), rows, strict=True)]
+    stacked = nn.utils.rnn.pad_sequence(kept)
+    ctc = F.ctc_loss(
+        stacked.float(),
+        torch.cat(texts).to(device),
+        rows.sum(1),
+        lengths,
+        blank=BLANK,
+        zero_infinity=True,
+    )
+    end = torch.full((1,), BLANK, device=device)
+    before = nn.utils.rnn.pad_sequence([torch.cat([end, t.to(device)]) for t in texts], batch_first=True)
+    after = nn.utils.rnn.pad_sequence(
+        [torch.cat([t.to(device), end]) for t in texts], batch_first=True, padding_value=-100
+    )
+    follow = reader.next_log_probs(hidden, rows, before)
+    spread = -follow.mean(-1)[after >= 0].mean()
+    exact = F.nll_loss(follow.flatten(0, 1), after.flatten(), ignore_index=-100)
+    attention = (1 - smoothing) * exact + smoothing * spread
+    return ctc_weight * ctc + (1 - ctc_weight) * attention, {"ctc": ctc.detach(), "attention": exact.detach()}
