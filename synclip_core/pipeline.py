@@ -10,7 +10,7 @@ import torch
 from .checkpoint import Checkpoint, load_checkpoint
 from .errors import SyncLipError
 from .media.audio import iter_audio
-from .media.info import probe
+from .media.info import MediaInfo, probe
 from .media.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
 from .media.speech import HOPS, RATE, band_level, speech_by_level
 from .media.track_output import TrackChunk
@@ -99,9 +99,18 @@ class SyncPipeline:
             scores.append(face_score(summary, index, found.reduction, picture, result))
         return sorted(scores, key=lambda face: face.result.margin, reverse=True)
 
-    def tokens(self, path: str | Path, progress: Progress | None = None) -> TokenStreams:
-        """Token streams of a file, decoded once and streamed. progress(done, total) counts ticks."""
-        found, audio, speech = self._seen_and_heard(path, progress, PROMPTS)
+    def tokens(self, path: str | Path, progress: Progress | None = None, *, sound: bool = True) -> TokenStreams:
+        """Token streams of a file, decoded once and streamed. progress(done, total) counts ticks.
+
+        sound: False for those who want the face alone; `audio` and `speech` then have no rows, and no track is needed.
+        """
+        if sound:
+            found, audio, speech = self._seen_and_heard(path, progress, PROMPTS)
+        elif self.face == "speaker":
+            raise SyncLipError("face='speaker' needs the sound to find who talks; choose the face otherwise")
+        else:
+            found = self._seen(path, probe(path), progress, PROMPTS)
+            audio, speech = np.zeros((0, self.model.config.dim), np.float32), np.zeros(0, bool)
         track, chosen = self._choose(found, audio, speech)
         prompts, vocal, identity, ambient = self._assemble(found, track, chosen)
         return TokenStreams(
@@ -179,13 +188,17 @@ class SyncPipeline:
         """Prompts of every face (keep: which of the three, a long clip is large), audio tokens [T, dim], speech mask
         [T]."""
         info = probe(path)
-        if not info.has_video:
-            raise SyncLipError(f"{path}: no video track; expected a video with a face and a voice")
-        if not info.has_audio:
+        if info.has_video and not info.has_audio:
             raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
+        found = self._seen(path, info, progress, keep)
+        return found, *self._sound(path, found.ticks, progress)
+
+    def _seen(self, path: str | Path, info: MediaInfo, progress: Progress | None, keep: Sequence[int]) -> "_Found":
+        if not info.has_video:
+            raise SyncLipError(f"{path}: no video track; expected a video with a face")
         found = self._faces(path, round(info.duration_s * 25), progress, keep)
         found.reduction = max(found.shape) / max(info.width, info.height, 1)
-        return found, *self._sound(path, found.ticks, progress)
+        return found
 
     def _faces(self, path: str | Path, expected: int, progress: Progress | None, keep: Sequence[int]) -> "_Found":
         """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
