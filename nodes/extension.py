@@ -10,8 +10,9 @@ from .encode_audio import EncodeAudioTokens
 from .encode_vocal import EncodeVocalMotionTokens
 from .find_speaker import FindSpeaker
 from .fix_sync import FixSync
-from .load_model import FOLDER, LoadModel
+from .load_model import LoadModel
 from .load_tokens import LoadTokens
+from .model_files import FOLDER
 from .mouth_mask import MouthMask
 from .paste_faces import PasteFaces
 from .save_tokens import SaveTokens
@@ -19,6 +20,7 @@ from .sync_gate import SyncGate
 from .sync_score import SyncScore
 from .sync_score_tokens import SyncScoreTokens
 from .track_faces import TrackFaces
+from .transcribe_lips import TranscribeLips
 
 
 def register_folders() -> None:
@@ -34,6 +36,7 @@ class SyncLipExtension(ComfyExtension):
             FixSync,
             FindSpeaker,
             SyncGate,
+            TranscribeLips,
             LoadModel,
             TrackFaces,
             EncodeAudioTokens,

@@ -1,18 +1,14 @@
 """Load Model."""
 
-import os
-from pathlib import Path
 from typing import Any
 
-import folder_paths
 from comfy_api.latest import io
 
 from ..synclip_core.checkpoint import BUNDLED
 from . import sockets
 from .managed_model import DTYPES, ManagedModel
+from .model_files import BUNDLED_NAME, fingerprint, names, path
 
-FOLDER = "synclip"
-BUNDLED_NAME = "bundled"
 DEVICES = ["default", "cpu"]
 
 
@@ -27,7 +23,7 @@ class LoadModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
-                    options=_names(),
+                    options=names(),
                     default=BUNDLED_NAME,
                     tooltip="bundled: the small checkpoint that comes with the pack and runs on a CPU. Others: "
                     ".safetensors files in models/synclip.",
@@ -53,23 +49,12 @@ class LoadModel(io.ComfyNode):
     def validate_inputs(
         cls, checkpoint: str = BUNDLED_NAME, dtype: str = "float32", device: str = "default"
     ) -> bool | str:
-        return sockets.one_of(checkpoint=(checkpoint, _names()), dtype=(dtype, DTYPES), device=(device, DEVICES))
+        return sockets.one_of(checkpoint=(checkpoint, names()), dtype=(dtype, DTYPES), device=(device, DEVICES))
 
     @classmethod
     def execute(cls, checkpoint: str, dtype: str, device: str) -> io.NodeOutput:
-        return io.NodeOutput(ManagedModel(_path(checkpoint), dtype, device))
+        return io.NodeOutput(ManagedModel(path(checkpoint), dtype, device))
 
     @classmethod
     def fingerprint_inputs(cls, checkpoint: str, **_: Any) -> Any:
-        stat = os.stat(_path(checkpoint) or BUNDLED)
-        return stat.st_mtime_ns, stat.st_size
-
-
-def _names() -> list[str]:
-    files = folder_paths.get_filename_list(FOLDER)
-    return [BUNDLED_NAME, *(name for name in files if name.endswith(".safetensors"))]
-
-
-def _path(checkpoint: str) -> Path | None:
-    """validate_inputs lets listed names pass only, so the file lies in a models folder."""
-    return None if checkpoint == BUNDLED_NAME else Path(folder_paths.get_full_path_or_raise(FOLDER, checkpoint))
+        return fingerprint(checkpoint, BUNDLED)

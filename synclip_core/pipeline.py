@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from .checkpoint import Checkpoint, load_checkpoint
+from .decoding.beam import SearchOptions
 from .errors import SyncLipError
+from .lip_reading import read_lips
 from .media.audio import iter_audio
 from .media.info import MediaInfo, probe
 from .media.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
@@ -20,9 +22,11 @@ from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_sp
 from .models.speech import SpeechEncoder, rows_of_frames
 from .models.synclipmae import SyncLipMAE, normalise
 from .models.visual_encoder import PROMPTS, VOCAL
+from .reader_file import Reader
 from .report import ScoreReport
 from .speakers import FaceScore, face_score
 from .sync import SyncResult, measure_sync
+from .transcript import Transcript
 
 Progress = Callable[[int, int], None]
 MAX_SIDE = 1280  # larger pictures are reduced while decoding: a face in them is still larger than a crop
@@ -127,6 +131,23 @@ class SyncPipeline:
             profile=self.model.config.profile,
             warnings=found.warnings,
         )
+
+    def transcribe(
+        self,
+        path: str | Path,
+        reader: Reader,
+        progress: Progress | None = None,
+        options: SearchOptions | None = None,
+    ) -> Transcript:
+        """What is said in a file, read from the lips alone. Raises SyncLipError when it cannot be read."""
+        reader.check(self.checkpoint.sha256)
+        streams = self.tokens(path, progress, sound=self.face == "speaker")
+
+        def read(done: int, total: int) -> None:  # the long part is behind: stay at its end, so that it may cancel
+            if progress is not None:
+                progress(total, total)
+
+        return read_lips(reader, streams.vocal, streams.valid, str(path), read, options)
 
     # ---- tokens from parts, for whoever has them already --------------------------------------------------------
 

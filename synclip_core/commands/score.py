@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import sys
-import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import SyncLipError
@@ -12,9 +12,9 @@ from ..report import ScoreReport
 from . import exit_codes, table
 from .atomic import check_folder
 from .csv_file import write_csv
+from .each_file import each_file, out_paths
 from .inputs import expand
 from .options import add_pipeline_options, make_pipeline
-from .progress import bar
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -56,45 +56,21 @@ def run(args: argparse.Namespace) -> int:
 
 def score_files(args: argparse.Namespace, files: list[str | SyncLipError]) -> list[ScoreReport]:
     """A report for every entry of `expand`, in order; what a file does wrong stays in its own report."""
-    reports, pipeline = [], None
-    for number, file in enumerate(files, 1):
-        if isinstance(file, SyncLipError):
-            reports.append(ScoreReport.failed(getattr(file, "file", ""), file))
-            continue
-        label = f"[{number}/{len(files)}] {table.shorten(Path(file).name, 32)}"
-        try:
-            if pipeline is None:
-                pipeline = make_pipeline(args)  # once, and only when there is a file to look at
-            with bar(label) as progress:
-                report = pipeline.score(file, progress=progress)
-            report.file = file
-        except (SyncLipError, OSError, MemoryError) as error:
-            report = ScoreReport.failed(file, str(error) or type(error).__name__)
-        except Exception as error:  # a fault of ours; the other files still get their answer
-            traceback.print_exc()
-            report = ScoreReport.failed(file, f"{file}: unexpected {type(error).__name__}: {error}")
-        reports.append(report)
-    return reports
+    pipeline = None
 
+    def score(file: str, progress: Callable[..., None]) -> ScoreReport:
+        nonlocal pipeline
+        pipeline = pipeline or make_pipeline(args)  # once, and only when there is a file to look at
+        report = pipeline.score(file, progress=progress)
+        report.file = file
+        return report
 
-def plot_paths(plot: str, reports: list[ScoreReport]) -> list[Path]:
-    """Where each report's picture goes: `plot` itself for one file, else -NAME (and a number where names repeat)."""
-    target = Path(plot)
-    target = target if target.suffix.lower() == ".png" else target.with_name(target.name + ".png")
-    if len(reports) == 1:
-        return [target]
-    paths: list[Path] = []
-    for report in reports:
-        name, again = f"{target.stem}-{Path(report.file).stem}", 1
-        while (path := target.with_name(f"{name}{f'-{again}' if again > 1 else ''}.png")) in paths:
-            again += 1
-        paths.append(path)
-    return paths
+    return each_file(files, score, ScoreReport.failed)
 
 
 def _write_plots(plot: str, reports: list[ScoreReport]) -> None:
     from ..plot import save_plot
 
-    for report, path in zip(reports, plot_paths(plot, reports), strict=True):
+    for report, path in zip(reports, out_paths(plot, ".png", [report.file for report in reports]), strict=True):
         save_plot(report, path)
         table.write(f"plot: {path}", sys.stderr)

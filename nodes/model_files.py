@@ -1,0 +1,32 @@
+"""Files of models/synclip: checkpoints in the folder itself, lip readers below it in readers."""
+
+import os
+from pathlib import Path
+
+import folder_paths
+
+FOLDER = "synclip"
+READERS = "readers"
+BUNDLED_NAME = "bundled"
+
+
+def names(kind: str = "") -> list[str]:
+    """What a combo offers. kind: "" for checkpoints, or READERS. The bundled file comes first."""
+    found = [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".safetensors")]
+    return [BUNDLED_NAME, *(name for name in found if _kind(name) == kind)]
+
+
+def path(name: str) -> Path | None:
+    """None for the bundled file. Only listed names pass validate_inputs, so the file lies in a models folder."""
+    return None if name == BUNDLED_NAME else Path(folder_paths.get_full_path_or_raise(FOLDER, name))
+
+
+def fingerprint(name: str, bundled: Path) -> tuple[int, int]:
+    """Changes when the file does."""
+    stat = os.stat(path(name) or bundled)
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _kind(name: str) -> str:
+    first = name.replace("\\", "/").split("/")[0]
+    return READERS if first == READERS else ""

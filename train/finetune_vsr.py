@@ -1,0 +1,228 @@
+"""`python -m train.finetune_vsr --config train/configs/vsr_grid.yaml --out runs/vsr`: lip reading on vocal tokens.
+
+The visual encoder rests: its prompts are computed once and kept in OUT/features. Started again on the same folder it
+goes on from the last checkpoint. OUT/reader.safetensors, the best on the validation split, is what
+`synclip transcribe --reader` takes; where the vocal head learned too, OUT/model.safetensors goes with it.
+"""
+
+import argparse
+import copy
+import json
+import math
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from synclip_core.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_safetensors
+from synclip_core.errors import SyncLipError
+from synclip_core.lip_reading import read_lips
+from synclip_core.models.config import to_dict
+from synclip_core.models.synclipmae import SyncLipMAE, normalise
+from synclip_core.models.vsr import LipReader, VsrConfig, hybrid_loss
+from synclip_core.reader_file import Reader, save_reader
+from train.vsr.batches import Batches, VsrBatch, centred
+from train.vsr.config import VsrTrainConfig, load_vsr_config
+from train.vsr.corpus import read_corpus
+from train.vsr.features import Utterance, load_utterances
+from train.vsr.score import ErrorRate
+
+
+class Student(nn.Module):
+    """The reader, and behind it the vocal head, which rests unless the config says otherwise."""
+
+    def __init__(self, model: SyncLipMAE, reader: LipReader, unfreeze: bool) -> None:
+        super().__init__()
+        self.reader = reader
+        self.head = model.vocal_head.requires_grad_(unfreeze)
+
+    def tokens(self, prompts: Tensor) -> Tensor:
+        """Centred prompts [B, T, width] -> vocal tokens [B, T, dim]."""
+        return normalise(self.head(prompts))
+
+    def forward(self, batch: VsrBatch, config: VsrTrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
+        tokens = self.tokens(batch.prompts) * ~batch.hidden[..., None]
+        return hybrid_loss(self.reader, tokens, batch.valid, batch.texts, config.ctc_weight, config.smoothing)
+
+
+class Run:
+    """Student, its average and the optimiser, and how they are kept on disk."""
+
+    def __init__(self, config: VsrTrainConfig, checkpoint: Checkpoint, units: tuple[str, ...], out: Path) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.checkpoint, self.out = config, checkpoint, out
+        sizes = to_dict(config.reader)
+        reader = LipReader(
+            VsrConfig(units=units, dim=checkpoint.model.config.dim, window_s=config.data.longest_s, **sizes)
+        )
+        self.student = Student(checkpoint.model, reader, config.unfreeze).train()
+        self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
+        learned = [p for p in self.student.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in learned if p.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
+        self.step, self.best = 0, math.inf
+
+    def learn(self, batch: VsrBatch) -> dict[str, float]:
+        """One optimiser step; a gradient that is not finite is skipped and counted."""
+        config = self.config
+        warm = min(1.0, (self.step + 1) / max(1, config.warmup))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / config.steps)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr * warm * (0.02 + 0.98 * cosine)
+        torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout, the same after a resume
+        loss, parts = self.student(batch, config)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_([p for p in self.student.parameters() if p.requires_grad], config.clip)
+        skipped = not bool(torch.isfinite(norm))
+        if not skipped:
+            self.optimizer.step()
+            decay = min(config.average, (1 + self.step) / (10 + self.step))
+            with torch.no_grad():
+                for mean, now in zip(self.average.parameters(), self.student.parameters(), strict=True):
+                    mean.lerp_(now, 1 - decay)
+        self.step += 1
+        values = {name: float(value) for name, value in parts.items()}
+        return {"loss": float(loss.detach()), **values, "grad_norm": float(norm), "skipped": float(skipped)}
+
+    @property
+    def state_path(self) -> Path:
+        return self.out / "last.safetensors"
+
+    def save(self) -> None:
+        tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        header = {"step": str(self.step), "best": str(self.best), "config": json.dumps(to_dict(self.config))}
+        save_safetensors(
+            self.state_path, {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, header
+        )
+
+    def resume(self) -> None:
+        """Go on from the folder's last checkpoint. Raises SyncLipError where it belongs to another config."""
+        if not self.state_path.exists():
+            return
+        tensors, header = read_safetensors(self.state_path)
+        if json.loads(header["config"]) != json.loads(json.dumps(to_dict(self.config))):
+            raise SyncLipError(f"{self.state_path}: was written with another config; choose another --out folder")
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.student.load_state_dict(part("student."))
+        self.average.load_state_dict(part("average."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimizer.").items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.step, self.best = int(header["step"]), float(header["best"])
+
+    def reader(self, record: dict) -> Reader:
+        """The averaged reader with what its file says of it."""
+        metadata = {"reads": self.config.reads, "search": to_dict(self.config.search), "training": record}
+        return Reader(self.average.reader, self.checkpoint.sha256, metadata)
+
+
+def judge(run: Run, utterances: list[Utterance], beam: int) -> tuple[ErrorRate, list[float]]:
+    """Word errors of the averaged weights on plain views, and the confidence of each reading."""
+    reader, options = run.reader({}), replace(run.config.search, beam=beam)
+    errors, sure = ErrorRate(), []
+    with torch.inference_mode():
+        for utterance in utterances:
+            prompts = centred(utterance.prompts[0].astype(np.float32), utterance.valid)
+            tokens = run.average.tokens(torch.from_numpy(prompts)[None])[0].numpy()
+            found = read_lips(reader, tokens, utterance.valid, options=options)
+            errors.add(utterance.spoken.text, found.text)
+            sure.append(found.confidence or 0.0)
+    return errors, sure
+
+
+def finetune(config: VsrTrainConfig, out: Path, weights: str | None, stop_at: int | None = None) -> None:
+    """Train to `config.steps` (or `stop_at`), judging on the validation split and keeping the best reader."""
+    checkpoint = load_checkpoint(weights)
+    if not config.data.texts:
+        raise SyncLipError("data.texts: not set; name the file or folder that says what is spoken in the videos")
+    corpus = read_corpus(config.data.texts, config.data.layout)
+    out.mkdir(parents=True, exist_ok=True)
+    train, val = (
+        load_utterances(checkpoint, config.data.shards, split, corpus, views, out / "features")
+        for split, views in (("train", config.data.views), ("val", 1))
+    )
+    if not train or not val:
+        raise SyncLipError(
+            f"{config.data.shards}: {len(train)} training and {len(val)} validation clips have a text in "
+            f"{config.data.texts}; check data.layout and that the shards were made from these videos"
+        )
+    units = tuple(sorted({letter for utterance in train + val for letter in utterance.spoken.text}))
+    run = Run(config, checkpoint, units, out)
+    run.resume()
+    batches = Batches(train, units, config.data, config.seed)
+    end = min(config.steps, stop_at or config.steps)
+    print(f"{len(train)} training and {len(val)} validation clips, {len(units)} characters", file=sys.stderr)
+    with tqdm(total=config.steps, initial=run.step, desc="finetune_vsr", unit="step", disable=None) as bar:
+        with open(out / "log.jsonl", "a", encoding="utf-8") as log:
+            train_reader(run, batches, val, end, bar, log)
+
+
+def train_reader(run: Run, batches: Batches, val: list[Utterance], end: int, bar: tqdm, log: TextIO) -> None:
+    """To step `end`."""
+    config, began, first = run.config, time.monotonic(), run.step
+
+    def write(row: dict) -> None:
+        log.write(json.dumps({"step": run.step, **row}) + "\n")
+        log.flush()
+
+    while run.step < end:
+        values = run.learn(batches.batch(run.step))
+        bar.update()
+        if run.step % 10 == 0:
+            pace = (time.monotonic() - began) / (run.step - first)
+            bar.set_postfix({k: f"{values[k]:.3f}" for k in ("ctc", "attention")})
+            write({k: round(v, 5) for k, v in values.items()} | {"seconds_per_step": round(pace, 3)})
+        last = run.step == config.steps
+        if run.step % config.validate_every == 0 or last:
+            errors, sure = judge(run, val, config.search.beam if last else 2)
+            write({"val": errors.to_json()})
+            tqdm.write(f"step {run.step}: {json.dumps(errors.to_json())}")
+            if errors.wer < run.best or last:
+                run.best = min(run.best, errors.wer)
+                reader = run.reader({"steps": run.step, "seed": config.seed, "val": errors.to_json()})
+                reader.metadata["min_confidence"] = round(float(np.quantile(sure, 0.02)), 4)
+                save_reader(run.out / "reader.safetensors", reader)
+        if run.step % config.checkpoint_every == 0 or run.step == end:
+            run.save()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train.finetune_vsr", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="YAML, for example train/configs/vsr_grid.yaml")
+    parser.add_argument("--out", default="runs/vsr", type=Path, help="folder of features, checkpoints, log.jsonl")
+    parser.add_argument("--checkpoint", help="SyncLipMAE weights whose tokens are read; the bundled ones if not given")
+    options = parser.parse_args(arguments)
+    try:
+        finetune(load_vsr_config(options.config), options.out, options.checkpoint)
+    except SyncLipError as error:
+        print(f"finetune_vsr: {error}", file=sys.stderr)
+        return 4
+    except KeyboardInterrupt:
+        print("finetune_vsr: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

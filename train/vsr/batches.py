@@ -1,0 +1,92 @@
+"""What the lip reader learns from: stretches of utterances at other speeds, joined and cut, parts of them hidden."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train.vsr.config import VsrDataConfig
+from train.vsr.features import Utterance
+
+FPS = 25
+
+
+@dataclass
+class VsrBatch:
+    """prompts: float32 [B, T, width], each clip's mean taken out; valid: bool [B, T]; hidden: bool [B, T], ticks whose
+    tokens are withheld; texts: of each its units, int64 [L]."""
+
+    prompts: Tensor
+    valid: Tensor
+    hidden: Tensor
+    texts: list[Tensor]
+
+
+class Batches:
+    """Endless and reproducible from (seed, step), so that a resumed run draws what the unbroken one would have."""
+
+    def __init__(self, utterances: Sequence[Utterance], units: Sequence[str], config: VsrDataConfig, seed: int) -> None:
+        self.utterances = sorted(utterances, key=lambda u: (len(u), u.key))
+        self.timed = [u for u in self.utterances if u.spoken.words]
+        self.classes = {unit: number for number, unit in enumerate(units, 1)}
+        self.config, self.seed = config, seed
+
+    def batch(self, step: int) -> VsrBatch:
+        rng = np.random.default_rng((self.seed, step))
+        # short ones first: the share of the corpus grows to all of it
+        share = min(1.0, 0.3 + 0.7 * step / max(1, self.config.curriculum_steps))
+        count = max(min(self.config.clips, len(self.utterances)), int(share * len(self.utterances)))
+        chosen = rng.choice(count, min(self.config.clips, count), replace=False)
+        parts = [self._example(self.utterances[index], rng) for index in chosen]
+        longest = max(len(valid) for _, valid, _ in parts)
+        width = parts[0][0].shape[1]
+        prompts = np.zeros((len(parts), longest, width), np.float32)
+        valid, hidden = np.zeros((len(parts), longest), bool), np.zeros((len(parts), longest), bool)
+        for row, (own, seen, _) in enumerate(parts):
+            prompts[row, : len(own)], valid[row, : len(seen)] = own, seen
+            for _ in range(self.config.time_masks):
+                length = int(rng.integers(0, round(self.config.time_mask_s * FPS) + 1))
+                start = int(rng.integers(0, max(1, len(own) - length)))
+                hidden[row, start : start + length] = True
+        texts = [torch.tensor([self.classes[letter] for letter in text], dtype=torch.int64) for _, _, text in parts]
+        return VsrBatch(torch.from_numpy(prompts), torch.from_numpy(valid), torch.from_numpy(hidden), texts)
+
+    def _example(self, utterance: Utterance, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
+        """Centred prompts [T, width], valid [T], text."""
+        prompts, valid = self._view(utterance, rng), utterance.valid
+        words = utterance.spoken.words
+        if words and rng.random() < self.config.stitch:
+            # a window of a long video begins and ends anywhere, mid-sentence too
+            other = self.timed[rng.integers(len(self.timed))]
+            after, seen = self._view(other, rng), other.valid
+            shift = len(valid) / FPS
+            words = (*words, *((word, a + shift, b + shift) for word, a, b in other.spoken.words))
+            prompts, valid = np.concatenate([prompts, after]), np.concatenate([valid, seen])
+            length = int(rng.integers(FPS, min(len(valid), round(self.config.longest_s * FPS)) + 1))
+            start = int(rng.integers(0, len(valid) - length + 1))
+            prompts, valid = prompts[start : start + length], valid[start : start + length]
+            text = " ".join(word for word, a, b in words if start <= (a + b) / 2 * FPS < start + length)
+        else:
+            text = utterance.spoken.text
+        speed = float(np.clip(np.exp(rng.normal(0, self.config.speed)), 0.8, 1.25))
+        place = np.arange(0, len(valid) - 1e-6, speed)
+        return _resampled(prompts, place), valid[np.minimum(np.round(place).astype(int), len(valid) - 1)], text
+
+    def _view(self, utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
+        views = utterance.prompts
+        return centred(views[rng.integers(len(views))].astype(np.float32), utterance.valid)
+
+
+def centred(prompts: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The clip's mean prompt taken out, as VocalHead.centered does it."""
+    mean = prompts[valid].mean(0) if valid.any() else 0.0
+    return (prompts - mean) * valid[:, None]
+
+
+def _resampled(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    low = np.floor(place).astype(int)
+    high = np.minimum(low + 1, len(values) - 1)
+    share = (place - low)[:, None].astype(np.float32)
+    return values[low] * (1 - share) + values[high] * share

@@ -1,0 +1,92 @@
+"""Vocal prompts of a corpus, computed once a checkpoint and kept on disk: the visual encoder rests while reading is
+learned."""
+
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from tqdm import tqdm
+
+from synclip_core.checkpoint import Checkpoint
+from synclip_core.commands.atomic import atomic_path
+from train.config import AugmentConfig
+from train.data.sampling import ClipStore
+from train.prompts import PLAIN, clip_prompts
+from train.vsr.corpus import Spoken, stem
+
+
+@dataclass
+class Utterance:
+    """prompts: float16 [views, T, width], the first view plain; valid: bool [T]; audio: float16 [T * 640]."""
+
+    key: str
+    file: str
+    spoken: Spoken
+    prompts: np.ndarray
+    valid: np.ndarray
+    audio: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.valid)
+
+
+def load_utterances(
+    checkpoint: Checkpoint,
+    shards: str | Path,
+    split: str,
+    corpus: dict[str, Spoken],
+    views: int,
+    cache: Path,
+    augment: AugmentConfig | None = None,
+) -> list[Utterance]:
+    """Every sample of a split that is a whole video with a text. Those in `cache` already are read from there."""
+    store = ClipStore(shards, split, 0.0)
+    whole = _whole(store.meta.items())
+    found = []
+    cache.mkdir(parents=True, exist_ok=True)
+    for key in tqdm(sorted(whole), desc=f"features, {split}", unit="clip", leave=False, disable=None):
+        file = store.meta[key]["file"]
+        spoken = corpus.get(stem(file)) or corpus.get(stem(Path(file).name))
+        if spoken is None or not spoken.text:
+            continue
+        path = cache / f"{checkpoint.sha256[:12]}-{views}" / f"{key}.safetensors"
+        parts = _read(path)
+        if parts is None:
+            clip = store[key]
+            generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
+            jitter = augment or AugmentConfig()
+            drawn = [
+                clip_prompts(checkpoint.model, clip, jitter if view else PLAIN, generator).half().cpu().numpy()
+                for view in range(views)
+            ]
+            parts = {
+                "prompts": np.stack(drawn),
+                "valid": clip.valid.astype(np.uint8),
+                "audio": clip.audio.astype(np.float16),
+            }
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(save(parts, {"file": json.dumps(file)}))
+        found.append(Utterance(key, file, spoken, parts["prompts"], parts["valid"].astype(bool), parts["audio"]))
+    return found
+
+
+def _whole(samples: Iterable[tuple[str, dict]]) -> list[str]:
+    """Samples that hold all of their video: a text belongs to a whole video."""
+    by_file: dict[str, list[str]] = {}
+    for key, meta in samples:
+        by_file.setdefault(meta["file"], []).append(key)
+    return [keys[0] for keys in by_file.values() if len(keys) == 1]
+
+
+def _read(path: Path) -> dict[str, np.ndarray] | None:
+    try:
+        return load_file(path) if path.is_file() else None
+    except (SafetensorError, OSError):  # damaged: made again
+        return None
