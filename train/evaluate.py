@@ -6,16 +6,20 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from synclip_core.errors import SyncLipError
+from synclip_core.pipeline import SyncPipeline
+from synclip_core.reader_file import load_reader
 from synclip_core.verdict import SyncThresholds
 
 from .evaluation.provider import CachedProvider, PipelineProvider, TokenProvider
 from .evaluation.sync_report import evaluate_sync, sync_text
 from .evaluation.tables import write_json
 from .evaluation.thresholds import fit_thresholds, thresholds_text
+from .vsr.corpus import LAYOUTS
 
 MakeProvider = Callable[[Path | None, str], TokenProvider]
 
@@ -55,6 +59,17 @@ def run_thresholds(args: argparse.Namespace, provider: TokenProvider) -> tuple[d
     return report, thresholds_text(report)
 
 
+def run_vsr(args: argparse.Namespace, provider: TokenProvider) -> tuple[dict[str, Any], str]:
+    from .evaluation.vsr_report import evaluate_vsr, read_texts, vsr_text  # needs jiwer, which the others do not
+
+    reader = load_reader(args.reader)
+    options = replace(reader.search, **({"beam": args.beam} if args.beam else {}))
+    texts = read_texts(args.data, args.texts, args.layout)
+    pipeline = SyncPipeline(args.checkpoint, device=args.device)
+    report = evaluate_vsr(args.data, args.split, pipeline, reader, texts, options)
+    return report, vsr_text(report)
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -84,6 +99,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--false-claims", type=float, default=0.05, help="share of foreign audio given a lag (default: 0.05)"
     )
     fit.set_defaults(run=run_thresholds)
+    vsr = commands.add_parser("vsr", parents=[common], help="word and character errors of a lip reader on a split")
+    vsr.add_argument("--split", default="test", help="of clips.csv (default: test)")
+    vsr.add_argument("--reader", type=Path, help="lip reader to judge; the bundled one if not given")
+    vsr.add_argument("--beam", type=_positive, help="texts followed at once; the reader's own number if not given")
+    vsr.add_argument("--texts", type=Path, help="what is said; GRID's alignments in DATA if not given")
+    vsr.add_argument("--layout", choices=LAYOUTS, default="csv", help="of --texts (default: csv)")
+    vsr.set_defaults(run=run_vsr)
     return parser
 
 

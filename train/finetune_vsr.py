@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from synclip_core.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_safetensors
+from synclip_core.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint, save_safetensors
 from synclip_core.errors import SyncLipError
 from synclip_core.lip_reading import read_lips
 from synclip_core.models.config import to_dict
@@ -28,19 +28,21 @@ from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.vsr import LipReader, VsrConfig, hybrid_loss
 from synclip_core.reader_file import Reader, save_reader
 from train.vsr.batches import Batches, VsrBatch, centred
-from train.vsr.config import VsrTrainConfig, load_vsr_config
+from train.vsr.config import AlignConfig, VsrTrainConfig, load_vsr_config
 from train.vsr.corpus import read_corpus
 from train.vsr.features import Utterance, load_utterances
 from train.vsr.score import ErrorRate
 
 
 class Student(nn.Module):
-    """The reader, and behind it the vocal head, which rests unless the config says otherwise."""
+    """The reader, and behind it the vocal head, which rests unless the config says otherwise; with `align` the audio
+    branch too (AV-SyncNet, papers/synctalklip.txt, section 3.2)."""
 
-    def __init__(self, model: SyncLipMAE, reader: LipReader, unfreeze: bool) -> None:
+    def __init__(self, model: SyncLipMAE, reader: LipReader, config: VsrTrainConfig) -> None:
         super().__init__()
         self.reader = reader
-        self.head = model.vocal_head.requires_grad_(unfreeze)
+        self.head = model.vocal_head.requires_grad_(config.unfreeze)
+        self.listener = Listener(model, config.align) if config.align.loss != "none" else None
 
     def tokens(self, prompts: Tensor) -> Tensor:
         """Centred prompts [B, T, width] -> vocal tokens [B, T, dim]."""
@@ -48,7 +50,30 @@ class Student(nn.Module):
 
     def forward(self, batch: VsrBatch, config: VsrTrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
         tokens = self.tokens(batch.prompts) * ~batch.hidden[..., None]
-        return hybrid_loss(self.reader, tokens, batch.valid, batch.texts, config.ctc_weight, config.smoothing)
+        loss, parts = hybrid_loss(self.reader, tokens, batch.valid, batch.texts, config.ctc_weight, config.smoothing)
+        if self.listener is not None:
+            distance = self.listener(batch.audio, self.tokens(batch.shown), batch.shown_valid)
+            loss = loss + config.align.weight * config.align.tau * distance
+            parts["align"] = distance.detach()
+        return loss, parts
+
+
+class Listener(nn.Module):
+    """L1 distance of the audio and vocal tokens of each tick (papers/synctalklip.txt, equation 5)."""
+
+    def __init__(self, model: SyncLipMAE, config: AlignConfig) -> None:
+        super().__init__()
+        self.front_end = model.front_end.requires_grad_(False)
+        self.adapter = model.adapter.requires_grad_(config.audio == "tuned")
+        dim = model.config.dim
+        # one for both streams: what it hides from one it hides from the other
+        self.before = nn.Conv1d(dim, dim, 3, padding=1) if config.loss == "conv" else nn.Identity()
+
+    def forward(self, audio: Tensor, vocal: Tensor, valid: Tensor) -> Tensor:
+        """audio: [B, T * 640], 16 kHz; vocal: [B, T, dim]; valid: [B, T] bool. Mean over ticks and entries."""
+        heard = normalise(self.adapter(self.front_end(audio)))
+        apart = (self.before(heard.mT) - self.before(vocal.mT)).abs().mean(1)
+        return apart[valid].mean()
 
 
 class Run:
@@ -61,7 +86,7 @@ class Run:
         reader = LipReader(
             VsrConfig(units=units, dim=checkpoint.model.config.dim, window_s=config.data.longest_s, **sizes)
         )
-        self.student = Student(checkpoint.model, reader, config.unfreeze).train()
+        self.student = Student(checkpoint.model, reader, config).train()
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
         learned = [p for p in self.student.parameters() if p.requires_grad]
         groups = [
@@ -133,6 +158,18 @@ class Run:
         metadata = {"reads": self.config.reads, "search": to_dict(self.config.search), "training": record}
         return Reader(self.average.reader, self.checkpoint.sha256, metadata)
 
+    def write(self, reader: Reader) -> None:
+        """The reader, and where the model behind it learned too, that model: a reader belongs to its checkpoint."""
+        if self.config.unfreeze:
+            model = copy.deepcopy(self.checkpoint.model)
+            model.vocal_head.load_state_dict(self.average.head.state_dict())
+            if self.average.listener is not None:
+                model.adapter.load_state_dict(self.average.listener.adapter.state_dict())
+            path = self.out / "model.safetensors"
+            save_checkpoint(path, model, {**self.checkpoint.metadata, "finetuned": reader.metadata["training"]})
+            reader.model = load_checkpoint(path).sha256
+        save_reader(self.out / "reader.safetensors", reader)
+
 
 def judge(run: Run, utterances: list[Utterance], beam: int) -> tuple[ErrorRate, list[float]]:
     """Word errors of the averaged weights on plain views, and the confidence of each reading."""
@@ -199,7 +236,7 @@ def train_reader(run: Run, batches: Batches, val: list[Utterance], end: int, bar
                 run.best = min(run.best, errors.wer)
                 reader = run.reader({"steps": run.step, "seed": config.seed, "val": errors.to_json()})
                 reader.metadata["min_confidence"] = round(float(np.quantile(sure, 0.02)), 4)
-                save_reader(run.out / "reader.safetensors", reader)
+                run.write(reader)
         if run.step % config.checkpoint_every == 0 or run.step == end:
             run.save()
 

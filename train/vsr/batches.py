@@ -10,18 +10,25 @@ from torch import Tensor
 from train.vsr.config import VsrDataConfig
 from train.vsr.features import Utterance
 
-FPS = 25
+FPS, SAMPLES = 25, 640
 
 
 @dataclass
 class VsrBatch:
     """prompts: float32 [B, T, width], each clip's mean taken out; valid: bool [B, T]; hidden: bool [B, T], ticks whose
-    tokens are withheld; texts: of each its units, int64 [L]."""
+    tokens are withheld; texts: of each its units, int64 [L].
+
+    For the alignment of picture and sound the clips as they are: shown: as prompts, [B, S, width]; shown_valid: bool
+    [B, S]; audio: float32 [B, S * 640].
+    """
 
     prompts: Tensor
     valid: Tensor
     hidden: Tensor
     texts: list[Tensor]
+    shown: Tensor
+    shown_valid: Tensor
+    audio: Tensor
 
 
 class Batches:
@@ -51,7 +58,16 @@ class Batches:
                 start = int(rng.integers(0, max(1, len(own) - length)))
                 hidden[row, start : start + length] = True
         texts = [torch.tensor([self.classes[letter] for letter in text], dtype=torch.int64) for _, _, text in parts]
-        return VsrBatch(torch.from_numpy(prompts), torch.from_numpy(valid), torch.from_numpy(hidden), texts)
+        arrays = (torch.from_numpy(array) for array in (prompts, valid, hidden))
+        return VsrBatch(*arrays, texts, *self._as_they_are([self.utterances[index] for index in chosen], rng))
+
+    def _as_they_are(self, utterances: list[Utterance], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Prompts, valid and audio of one length: the shortest of them."""
+        length = min(len(utterance) for utterance in utterances)
+        shown = np.stack([self._view(utterance, rng)[:length] for utterance in utterances])
+        seen = np.stack([utterance.valid[:length] for utterance in utterances])
+        audio = np.stack([utterance.audio[: length * SAMPLES] for utterance in utterances]).astype(np.float32)
+        return torch.from_numpy(shown), torch.from_numpy(seen), torch.from_numpy(audio)
 
     def _example(self, utterance: Utterance, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
         """Centred prompts [T, width], valid [T], text."""

@@ -89,4 +89,6 @@ def load_vsr_config(path: str | Path) -> VsrTrainConfig:
     ):
         if value not in known:
             raise SyncLipError(f"{path}: {name} is {value!r}; expected one of {', '.join(known)}")
+    if config.align.loss != "none" and not config.unfreeze:
+        raise SyncLipError(f"{path}: align needs unfreeze: true; with the vocal head at rest there is nothing to align")
     return config
