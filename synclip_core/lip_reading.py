@@ -93,15 +93,16 @@ def _read_window(
     network, config = reader.network, reader.network.config
     device = next(network.parameters()).device
     tokens = torch.from_numpy(np.ascontiguousarray(vocal, np.float32))[None].to(device)
-    hidden, rows = network.encode(tokens, torch.from_numpy(np.ascontiguousarray(valid))[None].to(device))
-    hidden = hidden[:, rows[0]]
+    seen = torch.from_numpy(np.ascontiguousarray(valid))[None].to(device)
+    hidden = network.encode(tokens, seen)[:, seen[0]]
     units = np.array(search(network, hidden, options)[0].units, np.int64)
     log_probs = network.ctc_log_probs(hidden)[0].double().cpu().numpy()
     spans = align(log_probs, units, BLANK)
     if spans is None:  # the decoder's text, which CTC cannot place: spread it evenly
         edges = np.linspace(0, len(log_probs), len(units) + 1).astype(int)
         spans = np.stack([edges[:-1], edges[1:]], 1)
-    where = np.flatnonzero(rows[0].cpu().numpy())  # a hidden row's place in the window
+    # a row's place in the window, in rows: those of ticks without a face were left out
+    where = (np.flatnonzero(valid)[:, None] * config.upsample + np.arange(config.upsample)).flatten()
     worth = [
         float(log_probs[a : max(b, a + 1), unit].max()) for unit, (a, b) in zip(units, spans.tolist(), strict=True)
     ]

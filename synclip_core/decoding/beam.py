@@ -34,7 +34,7 @@ class Hypothesis:
 
 @torch.inference_mode()
 def search(reader: LipReader, hidden: Tensor, options: SearchOptions | None = None) -> list[Hypothesis]:
-    """Texts of one clip, the best first. hidden: [1, R, width] of `encode`, rows that count only.
+    """Texts of one clip, the best first. hidden: [1, T, width] of `encode`, ticks with a face only.
 
     Never fails on short clips: a clip without rows reads as the empty text.
     """
@@ -44,14 +44,14 @@ def search(reader: LipReader, hidden: Tensor, options: SearchOptions | None = No
     weight, bonus = options.ctc_weight, options.length_bonus
     scorer = PrefixScorer(reader.ctc_log_probs(hidden)[0].double().cpu().numpy(), BLANK)
     units = np.arange(1, reader.config.classes)
-    rows = torch.ones(1, hidden.shape[1], dtype=torch.bool, device=hidden.device)
+    valid = torch.ones(1, hidden.shape[1], dtype=torch.bool, device=hidden.device)
     alive = [Hypothesis([], 0.0, 0.0, 0.0, scorer.start())]
     ended: list[Hypothesis] = []
-    seconds = hidden.shape[1] / (25 * reader.config.upsample)
-    for _ in range(min(hidden.shape[1], int(np.ceil(options.longest * seconds))) + 1):
+    longest = min(len(scorer.rows), int(np.ceil(options.longest * hidden.shape[1] / 25)))
+    for _ in range(longest + 1):
         before = torch.tensor([[BLANK, *h.units] for h in alive], device=hidden.device)
         spread = (len(alive), -1, -1)
-        follow = reader.next_log_probs(hidden.expand(*spread), rows.expand(*spread[:2]), before)[:, -1]
+        follow = reader.next_log_probs(hidden.expand(*spread), valid.expand(*spread[:2]), before)[:, -1]
         attention = follow.double().cpu().numpy()
         last = np.array([h.units[-1] if h.units else BLANK for h in alive])
         ctc, states = scorer.extend(np.stack([h.state for h in alive]), last, units)
@@ -66,7 +66,7 @@ def search(reader: LipReader, hidden: Tensor, options: SearchOptions | None = No
         alive = sorted(grown, key=lambda h: -h.score)[: options.beam]
         ended = sorted(ended, key=lambda h: -h.score)[: options.beam]
         # a longer text is never likelier; only the bonus could still lift it
-        left = hidden.shape[1] - len(alive[0].units)
+        left = longest - len(alive[0].units)
         if len(ended) == options.beam and alive[0].score + max(bonus, 0) * left < ended[0].score:
             break
     return ended

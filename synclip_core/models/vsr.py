@@ -22,13 +22,13 @@ class VsrConfig:
 
     units: tuple[str, ...] = tuple(" abcdefghijklmnopqrstuvwxyz'")
     dim: int = 128
-    width: int = 144
+    width: int = 128
     heads: int = 4
-    layers: int = 4
+    layers: int = 3
     kernel: int = 15
     ratio: int = 4
     decoder_layers: int = 2
-    upsample: int = 2  # encoder rows a tick: CTC needs more rows than letters, and fast speech has 15 letters a second
+    upsample: int = 2  # rows of the CTC branch a tick: it needs more rows than letters, and fast speech has 15 a second
     dropout: float = 0.1
     window_s: float = 6.0
 
@@ -44,14 +44,14 @@ class LipReader(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.embed = nn.Linear(config.dim, width * config.upsample)
+        self.embed = nn.Linear(config.dim, width)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             ConformerBlock(width, config.heads, config.kernel, config.ratio, config.dropout)
             for _ in range(config.layers)
         )
-        self.ctc = nn.Linear(width, config.classes)
+        self.ctc = nn.Linear(width, config.upsample * config.classes)
         self.letters = nn.Embedding(config.classes, width)
         layer = nn.TransformerDecoderLayer(
             width, config.heads, config.ratio * width, config.dropout, batch_first=True, norm_first=True
@@ -59,29 +59,28 @@ class LipReader(nn.Module):
         self.decoder = nn.TransformerDecoder(layer, config.decoder_layers, nn.LayerNorm(width))
         self.next = nn.Linear(width, config.classes)
 
-    def encode(self, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, tokens: Tensor, valid: Tensor) -> Tensor:
         """tokens: [B, T, dim], L2-normalised vocal tokens; valid: [B, T] bool, ticks of the clip with a face.
 
-        Returns hidden rows [B, T * upsample, width] and which of them count.
+        Returns hidden [B, T, width].
         """
         scaled = tokens * (valid[..., None] * self.config.dim**0.5)  # entries of order one
-        x = self.embed(scaled).unflatten(-1, (self.config.upsample, -1)).flatten(1, 2)
-        rows = valid.repeat_interleave(self.config.upsample, 1)
-        x = self.dropout(self.norm(x) + positions(x.shape[1], x.shape[2], x))
+        x = self.norm(self.embed(scaled))
+        x = self.dropout(x + positions(x.shape[1], x.shape[2], x))
         for block in self.blocks:
-            x = block(x, rows)
-        return x, rows
+            x = block(x, valid)
+        return x
 
     def ctc_log_probs(self, hidden: Tensor) -> Tensor:
-        """[B, R, width] -> [B, R, classes]."""
-        return self.ctc(hidden).log_softmax(-1)
+        """[B, T, width] -> [B, T * upsample, classes]."""
+        return self.ctc(hidden).unflatten(-1, (self.config.upsample, -1)).flatten(1, 2).log_softmax(-1)
 
-    def next_log_probs(self, hidden: Tensor, rows: Tensor, before: Tensor) -> Tensor:
+    def next_log_probs(self, hidden: Tensor, valid: Tensor, before: Tensor) -> Tensor:
         """Of the unit that follows each prefix of `before` [B, L], which begins with BLANK. Returns [B, L, classes]."""
         length = before.shape[1]
         x = self.letters(before) + positions(length, self.config.width, hidden)
         causal = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-        x = self.decoder(x, hidden, tgt_mask=causal, tgt_is_causal=True, memory_key_padding_mask=~rows)
+        x = self.decoder(x, hidden, tgt_mask=causal, tgt_is_causal=True, memory_key_padding_mask=~valid)
         return self.next(x).log_softmax(-1)
 
 
@@ -97,8 +96,8 @@ def hybrid_loss(
 
     texts: of each clip its units, int64 [L], without BLANK. Means over clips and over units.
     """
-    hidden, rows = reader.encode(tokens, valid)
-    device = hidden.device
+    hidden = reader.encode(tokens, valid)
+    device, rows = hidden.device, valid.repeat_interleave(reader.config.upsample, 1)
     lengths = torch.tensor([len(text) for text in texts], device=device)
     # CTC reads rows as a sequence, so those without a face are closed up
     kept = [row[seen] for row, seen in zip(reader.ctc_log_probs(hidden), rows, strict=True)]
@@ -116,7 +115,7 @@ def hybrid_loss(
     after = nn.utils.rnn.pad_sequence(
         [torch.cat([t.to(device), end]) for t in texts], batch_first=True, padding_value=-100
     )
-    follow = reader.next_log_probs(hidden, rows, before)
+    follow = reader.next_log_probs(hidden, valid, before)
     spread = -follow.mean(-1)[after >= 0].mean()
     exact = F.nll_loss(follow.flatten(0, 1), after.flatten(), ignore_index=-100)
     attention = (1 - smoothing) * exact + smoothing * spread

@@ -17,7 +17,7 @@ class VsrDataConfig:
     texts: str = ""  # what `layout` names: a CSV, or the folder of a corpus
     layout: str = "csv"
     views: int = 4  # versions of each clip's pictures: the first plain, the others augmented
-    clips: int = 32  # in a batch
+    clips: int = 16  # in a batch
     speed: float = 0.1  # deviation of the log playing speed
     time_masks: int = 2
     time_mask_s: float = 0.4
@@ -30,9 +30,9 @@ class VsrDataConfig:
 class ReaderConfig:
     """Sizes of synclip_core.models.vsr.VsrConfig; units: characters found in the texts."""
 
-    width: int = 144
+    width: int = 128
     heads: int = 4
-    layers: int = 4
+    layers: int = 3
     kernel: int = 15
     decoder_layers: int = 2
     upsample: int = 2
