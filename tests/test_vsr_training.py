@@ -12,7 +12,7 @@ from synclip_core.errors import SyncLipError
 from synclip_core.reader_file import load_reader
 from train.finetune_vsr import Run, finetune, judge, train_reader
 from train.vsr.batches import Batches
-from train.vsr.config import ReaderConfig, VsrDataConfig, VsrTrainConfig, load_vsr_config
+from train.vsr.config import AlignConfig, ReaderConfig, VsrDataConfig, VsrTrainConfig, load_vsr_config
 from train.vsr.corpus import Spoken, plain, read_corpus, stem
 from train.vsr.features import Utterance
 from train.vsr.score import ErrorRate
@@ -178,3 +178,25 @@ def test_settings_and_data_are_checked(tmp_path):
         load_vsr_config(tmp_path / "c.yaml")
     with pytest.raises(SyncLipError, match=r"data\.texts: not set"):
         finetune(VsrTrainConfig(), tmp_path, None)
+
+
+@pytest.mark.parametrize("loss, audio", [("l1", "tuned"), ("l1", "frozen"), ("conv", "tuned")])
+def test_alignment_moves_what_may_move_and_ships_its_model(config, tmp_path, loss, audio):
+    aligning = replace(config, unfreeze=True, align=AlignConfig(loss=loss, audio=audio), steps=4, validate_every=4)
+    run = trained(aligning, tmp_path, 4)
+    before, after = load_checkpoint(None), load_checkpoint(tmp_path / "model.safetensors")
+    moved = {
+        name.split(".")[0]
+        for (name, a), b in zip(before.model.named_parameters(), after.model.parameters(), strict=True)
+        if not torch.equal(a, b)
+    }
+    assert moved == ({"vocal_head", "adapter"} if audio == "tuned" else {"vocal_head"})
+    load_reader(tmp_path / "reader.safetensors").check(after.sha256)
+    # the distance itself: mean L1 of unit tokens, over ticks that show the face
+    batch = Batches([utterance(n) for n in range(8)], tuple(" " + LETTERS), config.data, 0).batch(0)
+    listener, vocal = run.average.listener, run.average.tokens(batch.shown)
+    heard = torch.nn.functional.normalize(listener.adapter(listener.front_end(batch.audio)), dim=-1)
+    if loss == "l1":
+        want = (heard - vocal).abs().mean(-1)[batch.shown_valid].mean()
+        torch.testing.assert_close(listener(batch.audio, vocal, batch.shown_valid), want)
+    assert float(listener(batch.audio, heard, batch.shown_valid)) == 0

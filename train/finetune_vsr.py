@@ -26,7 +26,7 @@ from synclip_core.lip_reading import read_lips
 from synclip_core.models.config import to_dict
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.vsr import LipReader, VsrConfig, hybrid_loss
-from synclip_core.reader_file import Reader, save_reader
+from synclip_core.reader_file import Reader, load_reader, save_reader
 from train.vsr.batches import Batches, VsrBatch, centred
 from train.vsr.config import AlignConfig, VsrTrainConfig, load_vsr_config
 from train.vsr.corpus import read_corpus
@@ -86,6 +86,12 @@ class Run:
         reader = LipReader(
             VsrConfig(units=units, dim=checkpoint.model.config.dim, window_s=config.data.longest_s, **sizes)
         )
+        if config.init:
+            start = load_reader(config.init)
+            start.check(checkpoint.sha256)
+            if start.network.config != reader.config:
+                raise SyncLipError(f"{config.init}: this reader has other sizes or characters than the config asks for")
+            reader.load_state_dict(start.network.state_dict())
         self.student = Student(checkpoint.model, reader, config).train()
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
         learned = [p for p in self.student.parameters() if p.requires_grad]

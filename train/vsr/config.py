@@ -59,6 +59,7 @@ class VsrTrainConfig:
     reader: ReaderConfig = field(default_factory=ReaderConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
     search: SearchOptions = field(default_factory=SearchOptions)
+    init: str = ""  # a reader to start from, of the same sizes and characters; its checkpoint is the one that goes on
     unfreeze: bool = False  # the vocal head learns too; it is written beside the reader then
     steps: int = 3000
     lr: float = 1e-3

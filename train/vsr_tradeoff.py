@@ -1,0 +1,106 @@
+"""`python -m train.vsr_tradeoff --config train/configs/vsr_tradeoff.yaml --out runs/tradeoff`: reading against sync.
+
+SyncTalklip's question (papers/synctalklip.txt, section 3.2): what does training to read do to the alignment of audio and
+vocal tokens, and what does the alignment loss cost in words? Each variant starts from the same reader and checkpoint;
+the table gives word errors and the sync figures of the same clips. Resumable.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from synclip_core.checkpoint import load_checkpoint
+from synclip_core.errors import SyncLipError
+from synclip_core.lip_reading import read_lips
+from synclip_core.metrics.distance import best_lag, distance_curve
+from synclip_core.metrics.r_precision import mixed
+from synclip_core.metrics.window_lag import WindowLag, window_lag
+from synclip_core.models.synclipmae import SyncLipMAE, normalise
+from synclip_core.reader_file import Reader, load_reader
+from train.evaluation.tables import format_table, write_json
+from train.finetune_vsr import finetune
+from train.vsr.batches import centred
+from train.vsr.config import AlignConfig, load_vsr_config
+from train.vsr.corpus import read_corpus
+from train.vsr.features import Utterance, load_utterances
+from train.vsr.score import ErrorRate
+
+VARIANTS = {
+    "reading alone": AlignConfig(),
+    "reading + L1": AlignConfig(loss="l1"),
+    "reading + L1 behind a convolution": AlignConfig(loss="conv"),
+    "reading + L1, audio frozen": AlignConfig(loss="l1", audio="frozen"),
+}
+
+
+@torch.inference_mode()
+def judge_both(model: SyncLipMAE, reader: Reader, utterances: list[Utterance]) -> dict[str, Any]:
+    """WER, CER, Acc@K, R@1 (mixed) and clip lag on whole clips."""
+    errors, totals, tokens = ErrorRate(), {k: WindowLag() for k in (1, 5, 15)}, []
+    for utterance in utterances:
+        prompts = centred(utterance.prompts[0].astype(np.float32), utterance.valid)
+        vocal = normalise(model.vocal_head(torch.from_numpy(prompts)[None]))[0].numpy()
+        wave = torch.from_numpy(utterance.audio.astype(np.float32))[None]
+        audio = normalise(model.audio_tokens(wave))[0].numpy()
+        errors.add(utterance.spoken.text, read_lips(reader, vocal, utterance.valid).text)
+        tokens.append((audio, vocal, utterance.valid))
+        for window, result in window_lag(audio, vocal, 0, valid=utterance.valid).items():
+            totals[window] += result
+    lags = [best_lag(distance_curve(a, v, valid=valid)) for a, v, valid in tokens]
+    ranks = mixed(tokens, np.random.default_rng(0))
+    return {
+        "clips": len(utterances),
+        "WER %": round(errors.wer, 2),
+        "CER %": round(errors.cer, 2),
+        **{f"Acc@{k} %": round(100 * (t.acc or 0), 1) for k, t in totals.items()},
+        "R@1 %": round(100 * sum(r.hits[0] for r in ranks) / max(1, sum(r.queries for r in ranks)), 1),
+        "clip lag %": round(100 * float(np.mean([lag is not None and abs(lag) <= 1 for lag in lags])), 1),
+    }
+
+
+def tradeoff(config_path: Path, out: Path, split: str) -> list[dict[str, Any]]:
+    """Trains what is not trained yet; returns the rows of the table."""
+    config = load_vsr_config(config_path)
+    corpus = read_corpus(config.data.texts, config.data.layout)
+    start = load_checkpoint(None)
+    utterances = load_utterances(start, config.data.shards, split, corpus, 1, out / "features")
+    rows = [{"variant": "start", **judge_both(start.model, load_reader(config.init), utterances)}]
+    for name, align in VARIANTS.items():
+        folder = out / name.replace(" ", "-").replace(",", "")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "features").exists():
+            (folder / "features").symlink_to((out / "features").resolve(), target_is_directory=True)
+        finetune(replace(config, align=replace(align, weight=config.align.weight, tau=config.align.tau)), folder, None)
+        model = load_checkpoint(folder / "model.safetensors").model
+        rows.append({"variant": name, **judge_both(model, load_reader(folder / "reader.safetensors"), utterances)})
+        print(json.dumps(rows[-1]), file=sys.stderr)
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train.vsr_tradeoff", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/tradeoff"))
+    parser.add_argument("--split", default="test", help="of the shards (default: test)")
+    options = parser.parse_args(arguments)
+    try:
+        rows = tradeoff(options.config, options.out, options.split)
+    except SyncLipError as error:
+        print(f"vsr_tradeoff: {error}", file=sys.stderr)
+        return 4
+    print(format_table(f"Reading against sync, {options.split}", rows))
+    write_json(options.out / f"{options.split}.json", {"rows": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
