@@ -19,7 +19,10 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 
 # nodes that show a picture of 640 px
-PANELS = [f"SyncLip{name}" for name in ("SyncScore", "SyncScoreTokens", "FindSpeaker", "SyncGate", "FixSync")]
+PANELS = [
+    f"SyncLip{name}"
+    for name in ("SyncScore", "SyncScoreTokens", "FindSpeaker", "SyncGate", "FixSync", "TranscribeLips")
+]
 
 # what ends a run, seen through the page's own events
 LISTEN = """() => {

@@ -50,7 +50,9 @@ class Student(nn.Module):
 
     def forward(self, batch: VsrBatch, config: VsrTrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
         tokens = self.tokens(batch.prompts) * ~batch.hidden[..., None]
-        loss, parts = hybrid_loss(self.reader, tokens, batch.valid, batch.texts, config.ctc_weight, config.smoothing)
+        loss, parts = hybrid_loss(
+            self.reader, tokens, batch.valid, batch.texts, config.ctc_weight, config.smoothing, batch.times
+        )
         if self.listener is not None:
             distance = self.listener(batch.audio, self.tokens(batch.shown), batch.shown_valid)
             loss = loss + config.align.weight * config.align.tau * distance

@@ -91,16 +91,23 @@ def hybrid_loss(
     texts: list[Tensor],
     ctc_weight: float = 0.3,
     smoothing: float = 0.1,
+    times: list[Tensor | None] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """ctc_weight * CTC + (1 - ctc_weight) * cross entropy of the decoder under teacher forcing (section 4.3).
 
     texts: of each clip its units, int64 [L], without BLANK. Means over clips and over units.
+    times: of each unit the ticks between which it is said, float [L, 2], or None where nobody knows. Attention lets CTC
+    name a word long before it is said; with times a path pays for that, so that word times can be read off it later
+    (constrained alignment, Sak et al. 2015).
     """
     hidden = reader.encode(tokens, valid)
     device, rows = hidden.device, valid.repeat_interleave(reader.config.upsample, 1)
     lengths = torch.tensor([len(text) for text in texts], device=device)
     # CTC reads rows as a sequence, so those without a face are closed up
-    kept = [row[seen] for row, seen in zip(reader.ctc_log_probs(hidden), rows, strict=True)]
+    log_probs = reader.ctc_log_probs(hidden)
+    if times is not None:
+        log_probs = log_probs - _FINE * _out_of_time(log_probs, texts, times, reader.config.upsample)
+    kept = [row[seen] for row, seen in zip(log_probs, rows, strict=True)]
     stacked = nn.utils.rnn.pad_sequence(kept)
     ctc = F.ctc_loss(
         stacked.float(),
@@ -120,3 +127,22 @@ def hybrid_loss(
     exact = F.nll_loss(follow.flatten(0, 1), after.flatten(), ignore_index=-100)
     attention = (1 - smoothing) * exact + smoothing * spread
     return ctc_weight * ctc + (1 - ctc_weight) * attention, {"ctc": ctc.detach(), "attention": exact.detach()}
+
+
+_FINE = 12.0  # nats a row; not forbidden, or a text with wrong times could not be learned at all
+_SLACK = 2.0  # ticks: people mark the times of words by ear
+
+
+def _out_of_time(log_probs: Tensor, texts: list[Tensor], times: list[Tensor | None], upsample: int) -> Tensor:
+    """[B, R, classes]: 1 where a class is none of the units said around that row."""
+    fined = torch.zeros_like(log_probs)
+    tick = torch.arange(log_probs.shape[1], device=log_probs.device) / upsample
+    for row, text, when in zip(fined, texts, times, strict=True):
+        if when is None:
+            continue
+        span = when.to(tick)
+        said = (tick[:, None] >= span[:, 0] - _SLACK) & (tick[:, None] <= span[:, 1] + _SLACK)  # [R, L]
+        row[:, 1:] = 1.0
+        for number, unit in enumerate(text.tolist()):
+            row[:, unit] -= row[:, unit] * said[:, number]
+    return fined

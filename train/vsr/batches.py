@@ -16,7 +16,8 @@ FPS, SAMPLES = 25, 640
 @dataclass
 class VsrBatch:
     """prompts: float32 [B, T, width], each clip's mean taken out; valid: bool [B, T]; hidden: bool [B, T], ticks whose
-    tokens are withheld; texts: of each its units, int64 [L].
+    tokens are withheld; texts: of each its units, int64 [L]; times: the ticks between which each unit is said, float
+    [L, 2], None where the corpus does not tell.
 
     For the alignment of picture and sound the clips as they are: shown: as prompts, [B, S, width]; shown_valid: bool
     [B, S]; audio: float32 [B, S * 640].
@@ -26,6 +27,7 @@ class VsrBatch:
     valid: Tensor
     hidden: Tensor
     texts: list[Tensor]
+    times: list[Tensor | None]
     shown: Tensor
     shown_valid: Tensor
     audio: Tensor
@@ -47,19 +49,21 @@ class Batches:
         count = max(min(self.config.clips, len(self.utterances)), int(share * len(self.utterances)))
         chosen = rng.choice(count, min(self.config.clips, count), replace=False)
         parts = [self._example(self.utterances[index], rng) for index in chosen]
-        longest = max(len(valid) for _, valid, _ in parts)
-        width = parts[0][0].shape[1]
+        longest = max(len(part.valid) for part in parts)
+        width = parts[0].prompts.shape[1]
         prompts = np.zeros((len(parts), longest, width), np.float32)
         valid, hidden = np.zeros((len(parts), longest), bool), np.zeros((len(parts), longest), bool)
-        for row, (own, seen, _) in enumerate(parts):
-            prompts[row, : len(own)], valid[row, : len(seen)] = own, seen
+        for row, part in enumerate(parts):
+            own = part.prompts
+            prompts[row, : len(own)], valid[row, : len(own)] = own, part.valid
             for _ in range(self.config.time_masks):
                 length = int(rng.integers(0, round(self.config.time_mask_s * FPS) + 1))
                 start = int(rng.integers(0, max(1, len(own) - length)))
                 hidden[row, start : start + length] = True
-        texts = [torch.tensor([self.classes[letter] for letter in text], dtype=torch.int64) for _, _, text in parts]
+        texts = [torch.tensor([self.classes[letter] for letter in part.text], dtype=torch.int64) for part in parts]
+        times = [part.times() for part in parts]
         arrays = (torch.from_numpy(array) for array in (prompts, valid, hidden))
-        return VsrBatch(*arrays, texts, *self._as_they_are([self.utterances[index] for index in chosen], rng))
+        return VsrBatch(*arrays, texts, times, *self._as_they_are([self.utterances[index] for index in chosen], rng))
 
     def _as_they_are(self, utterances: list[Utterance], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Prompts, valid and audio of one length: the shortest of them."""
@@ -69,10 +73,10 @@ class Batches:
         audio = np.stack([utterance.audio[: length * SAMPLES] for utterance in utterances]).astype(np.float32)
         return torch.from_numpy(shown), torch.from_numpy(seen), torch.from_numpy(audio)
 
-    def _example(self, utterance: Utterance, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
-        """Centred prompts [T, width], valid [T], text."""
+    def _example(self, utterance: Utterance, rng: np.random.Generator) -> "_Example":
         prompts, valid = self._view(utterance, rng), utterance.valid
         words = utterance.spoken.words
+        text = utterance.spoken.text
         if words and rng.random() < self.config.stitch:
             # a window of a long video begins and ends anywhere, mid-sentence too
             other = self.timed[rng.integers(len(self.timed))]
@@ -83,16 +87,43 @@ class Batches:
             length = int(rng.integers(FPS, min(len(valid), round(self.config.longest_s * FPS)) + 1))
             start = int(rng.integers(0, len(valid) - length + 1))
             prompts, valid = prompts[start : start + length], valid[start : start + length]
-            text = " ".join(word for word, a, b in words if start <= (a + b) / 2 * FPS < start + length)
-        else:
-            text = utterance.spoken.text
+            words = tuple(
+                (word, a - start / FPS, b - start / FPS)
+                for word, a, b in words
+                if start <= (a + b) / 2 * FPS < start + length
+            )
+            text = " ".join(word for word, _, _ in words)
         speed = float(np.clip(np.exp(rng.normal(0, self.config.speed)), 0.8, 1.25))
         place = np.arange(0, len(valid) - 1e-6, speed)
-        return _resampled(prompts, place), valid[np.minimum(np.round(place).astype(int), len(valid) - 1)], text
+        nearest = np.minimum(np.round(place).astype(int), len(valid) - 1)
+        spans = [(a * FPS / speed, b * FPS / speed) for _, a, b in words]
+        return _Example(_resampled(prompts, place), valid[nearest], text, spans)
 
     def _view(self, utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
         views = utterance.prompts
         return centred(views[rng.integers(len(views))].astype(np.float32), utterance.valid)
+
+
+@dataclass
+class _Example:
+    """prompts: float32 [T, width]; valid: bool [T]; spans: the ticks of each word of the text, or none."""
+
+    prompts: np.ndarray
+    valid: np.ndarray
+    text: str
+    spans: list[tuple[float, float]]
+
+    def times(self) -> Tensor | None:
+        """Of each unit: those of its word; of a space from the word before to the word after."""
+        words = self.text.split()
+        if len(words) != len(self.spans):
+            return None
+        found: list[tuple[float, float]] = []
+        for number, (word, span) in enumerate(zip(words, self.spans, strict=True)):
+            if number:
+                found.append((self.spans[number - 1][0], span[1]))
+            found += [span] * len(word)
+        return torch.tensor(found, dtype=torch.float32).view(-1, 2)
 
 
 def centred(prompts: np.ndarray, valid: np.ndarray) -> np.ndarray:
