@@ -124,4 +124,19 @@ def test_loss_is_the_mean_of_both_branches_and_ignores_padding(reader):
         units += len(after)
     assert float(parts["ctc"]) == pytest.approx(ctc, abs=1e-4)
     assert float(parts["attention"]) == pytest.approx(attention / units, abs=1e-4)
-    assert float(total) == pytest.approx(0.3 * ctc + 0.7 * attention / units, abs=1e-4)
+    assert total.item() == pytest.approx(0.3 * ctc + 0.7 * attention / units, abs=1e-4)
+
+
+def test_a_path_pays_for_naming_a_unit_out_of_its_time(reader, monkeypatch):
+    monkeypatch.setattr("synclip_core.models.vsr._SLACK", 0.0)
+    tokens, valid = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(2)), torch.ones(1, 3, dtype=torch.bool)
+    text, times = torch.tensor([1, 3]), torch.tensor([[0.0, 1.0], [2.0, 2.5]])
+    log_probs = reader.ctc_log_probs(reader.encode(tokens, valid))[0].detach().double().numpy()
+    fined = log_probs.copy()
+    fined[:, 1:] -= 12  # every unit on every row, but for
+    fined[0:3, 1] += 12  # ticks 0, 0.5 and 1
+    fined[4:6, 3] += 12  # ticks 2 and 2.5
+    _, parts = hybrid_loss(reader, tokens, valid, [text], times=[times])
+    assert float(parts["ctc"]) == pytest.approx(-all_texts(fined)[(1, 3)] / 2, abs=1e-4)
+    _, free = hybrid_loss(reader, tokens, valid, [text], times=[None])
+    assert float(free["ctc"]) == pytest.approx(-all_texts(log_probs)[(1, 3)] / 2, abs=1e-4)
