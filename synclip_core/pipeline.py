@@ -10,7 +10,7 @@ import torch
 from .checkpoint import Checkpoint, load_checkpoint
 from .errors import SyncLipError
 from .media.audio import iter_audio
-from .media.info import probe
+from .media.info import MediaInfo, probe
 from .media.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
 from .media.speech import HOPS, RATE, band_level, speech_by_level
 from .media.track_output import TrackChunk
@@ -25,6 +25,7 @@ from .speakers import FaceScore, face_score
 from .sync import SyncResult, measure_sync
 
 Progress = Callable[[int, int], None]
+Watch = Callable[[TrackChunk], None]
 MAX_SIDE = 1280  # larger pictures are reduced while decoding: a face in them is still larger than a crop
 MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
 
@@ -99,9 +100,19 @@ class SyncPipeline:
             scores.append(face_score(summary, index, found.reduction, picture, result))
         return sorted(scores, key=lambda face: face.result.margin, reverse=True)
 
-    def tokens(self, path: str | Path, progress: Progress | None = None) -> TokenStreams:
-        """Token streams of a file, decoded once and streamed. progress(done, total) counts ticks."""
-        found, audio, speech = self._seen_and_heard(path, progress, PROMPTS)
+    def tokens(
+        self, path: str | Path, progress: Progress | None = None, *, sound: bool = True, watch: Watch | None = None
+    ) -> TokenStreams:
+        """Token streams of a file, decoded once and streamed. progress(done, total) counts ticks.
+
+        sound=False: of the picture alone, so that a file without sound will do; `audio` is zeros and `speech` False.
+        watch(chunk) sees every chunk of every face, in the order of tracking.
+        """
+        if sound or self.face == "speaker":  # the speaker is told by the voice
+            found, audio, speech = self._seen_and_heard(path, progress, PROMPTS, watch)
+        else:
+            found = self._seen(path, progress, PROMPTS, watch)
+            audio, speech = np.zeros((found.ticks, self.model.config.dim), np.float32), np.zeros(found.ticks, bool)
         track, chosen = self._choose(found, audio, speech)
         prompts, vocal, identity, ambient = self._assemble(found, track, chosen)
         return TokenStreams(
@@ -174,20 +185,39 @@ class SyncPipeline:
     # ---- steps --------------------------------------------------------------------------------------------------
 
     def _seen_and_heard(
-        self, path: str | Path, progress: Progress | None, keep: Sequence[int]
+        self, path: str | Path, progress: Progress | None, keep: Sequence[int], watch: Watch | None = None
     ) -> tuple["_Found", np.ndarray, np.ndarray]:
-        """Prompts of every face (keep: which of the three, a long clip is large), audio tokens [T, dim], speech mask
-        [T]."""
+        """Prompts of every face, audio tokens [T, dim], speech mask [T]. Raises SyncLipError where there is no sound."""
         info = probe(path)
-        if not info.has_video:
-            raise SyncLipError(f"{path}: no video track; expected a video with a face and a voice")
-        if not info.has_audio:
+        if info.has_video and not info.has_audio:
             raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
-        found = self._faces(path, round(info.duration_s * 25), progress, keep)
-        found.reduction = max(found.shape) / max(info.width, info.height, 1)
+        found = self._seen(path, progress, keep, watch, info)
         return found, *self._sound(path, found.ticks, progress)
 
-    def _faces(self, path: str | Path, expected: int, progress: Progress | None, keep: Sequence[int]) -> "_Found":
+    def _seen(
+        self,
+        path: str | Path,
+        progress: Progress | None,
+        keep: Sequence[int],
+        watch: Watch | None = None,
+        info: MediaInfo | None = None,
+    ) -> "_Found":
+        """Prompts of every face (keep: which of the three, a long clip is large)."""
+        info = info or probe(path)
+        if not info.has_video:
+            raise SyncLipError(f"{path}: no video track; expected a video with a face and a voice")
+        found = self._faces(path, round(info.duration_s * 25), progress, keep, watch)
+        found.reduction = max(found.shape) / max(info.width, info.height, 1)
+        return found
+
+    def _faces(
+        self,
+        path: str | Path,
+        expected: int,
+        progress: Progress | None,
+        keep: Sequence[int],
+        watch: Watch | None = None,
+    ) -> "_Found":
         """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
         if self._tracker is None:
             self._tracker = FaceTracker(self.options, device=self.device)
@@ -206,6 +236,8 @@ class SyncPipeline:
             for chunk in self._tracker.run(counted()):
                 found.collector.add(chunk)
                 found.add(chunk, self.encode_crops(chunk.crops))
+                if watch is not None:
+                    watch(chunk)
         finally:
             reader.close()
         found.warnings = list(reader.warnings)
