@@ -5,6 +5,7 @@ import os
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
+from .classify_attributes import ClassifyAttributes
 from .demo_video import DemoVideo
 from .encode_audio import EncodeAudioTokens
 from .encode_vocal import EncodeVocalMotionTokens
@@ -39,6 +40,7 @@ class SyncLipExtension(ComfyExtension):
             EncodeAudioTokens,
             EncodeVocalMotionTokens,
             SyncScoreTokens,
+            ClassifyAttributes,
             SaveTokens,
             LoadTokens,
             MouthMask,

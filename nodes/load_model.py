@@ -12,6 +12,7 @@ from . import sockets
 from .managed_model import DTYPES, ManagedModel
 
 FOLDER = "synclip"
+HEADS = "heads"  # a folder in it: attribute heads, which are no checkpoints
 BUNDLED_NAME = "bundled"
 DEVICES = ["default", "cpu"]
 
@@ -67,7 +68,7 @@ class LoadModel(io.ComfyNode):
 
 def _names() -> list[str]:
     files = folder_paths.get_filename_list(FOLDER)
-    return [BUNDLED_NAME, *(name for name in files if name.endswith(".safetensors"))]
+    return [BUNDLED_NAME, *(n for n in files if n.endswith(".safetensors") and Path(n).parts[0] != HEADS)]
 
 
 def _path(checkpoint: str) -> Path | None:

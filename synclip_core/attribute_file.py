@@ -1,7 +1,6 @@
 """Attribute heads in a file: safetensors, a few kB, with its labels and the checkpoint that it belongs to."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,15 @@ FORMAT = "synclip-attributes-1"
 BUNDLED_HEAD = Path(__file__).parent / "weights" / "attributes.safetensors"
 
 
-def save_head(path: str | Path, head: AttributeHead, record: Mapping[str, Any] | None = None) -> None:
-    """record: plain JSON data (data, seed, figures). Raises SyncLipError where the file cannot be written."""
+def save_head(path: str | Path, head: AttributeHead) -> None:
+    """Whole or not at all. Raises SyncLipError where the file cannot be written."""
     metadata = {
         "format": FORMAT,
         "model": head.model,
         "profile": head.profile,
         "dim": str(head.weight.shape[1]),
         "groups": json.dumps([asdict(group) for group in head.groups]),
-        "record": json.dumps(record or {}),
+        "record": json.dumps(head.record),
     }
     tensors = {"weight": head.weight.astype(np.float32), "bias": head.bias.astype(np.float32)}
     data = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata=metadata)
@@ -53,8 +52,10 @@ def load_head(path: str | Path | None = None) -> AttributeHead:
             "python -m train.finetune_attributes"
         )
     try:
+        record = json.loads(header.get("record", "{}"))
         groups = tuple(_group(item) for item in json.loads(header["groups"]))
-        head = AttributeHead(groups, arrays["weight"], arrays["bias"], header["model"], header.get("profile", ""))
+        profile = header.get("profile", "")
+        head = AttributeHead(groups, arrays["weight"], arrays["bias"], header["model"], profile, record)
         shape, count = (len(head.labels), int(header["dim"])), len(head.labels)
     except (KeyError, TypeError, ValueError) as error:
         raise SyncLipError(f"{target}: its metadata is damaged ({error}); write it again") from error
@@ -72,13 +73,14 @@ def require_match(head: AttributeHead, model: str, dim: int) -> None:
     if model != head.model or dim != head.weight.shape[1]:
         raise SyncLipError(
             f"the head was trained on tokens of checkpoint {head.model[:12]} ({head.profile or 'unnamed'}, width "
-            f"{head.weight.shape[1]}), and these come from checkpoint {model[:12] or 'unknown'} (width {dim}); choose the "
-            "head that belongs to your checkpoint, or train one with python -m train.finetune_attributes"
+            f"{head.weight.shape[1]}), and these come from checkpoint {model[:12] or 'unknown'} (width {dim}); "
+            "choose the head that belongs to your checkpoint, or train one with python -m train.finetune_attributes"
         )
 
 
 def _group(item: dict[str, Any]) -> AttributeGroup:
-    group = AttributeGroup(**{key: tuple(value) if isinstance(value, list) else value for key, value in item.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
+    group = AttributeGroup(**values)
     if group.kind not in KINDS or group.per not in SCOPES or len(group.labels) != len(group.thresholds):
         raise ValueError(f"group {group.name!r}")
     if group.temperature <= 0:

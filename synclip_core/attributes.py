@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from .attribute_file import require_match
 from .errors import SyncLipError
 from .models.attributes import BLOCK, AttributeGroup, AttributeHead, motion_features, uniform_frames
 from .report import FPS, plain
+
+if TYPE_CHECKING:
+    from .pipeline import TokenStreams
 
 FRAMES = (0, 16, 80)  # of a clip's probability; 0: all (section 5 of the paper samples 16 or 80)
 SHORT_S = 1.0
@@ -83,8 +86,8 @@ def classify(
     file: str = "tokens",
     faces: int = 0,
 ) -> AttributeReport:
-    """Section 4.2 on one clip. vocal, ambient: float [T, dim] as SyncPipeline.tokens gives them; valid: bool [T], frames
-    with a face; model: sha256 of the checkpoint that made them.
+    """Section 4.2 on one clip. vocal, ambient: float [T, dim] as SyncPipeline.tokens gives them; valid: bool [T],
+    frames with a face; model: sha256 of the checkpoint that made them.
 
     frames: how many uniformly sampled frames make the clip's probabilities (FRAMES; 0: all). threshold: for every label
     of a multi group, instead of the head's own. Raises SyncLipError where the tokens are of another checkpoint, do not
@@ -109,10 +112,33 @@ def classify(
         report.labels += _results(group, report.probabilities[:, part], None if clip is None else clip[part], threshold)
     if report.seen and valid.sum() < SHORT_S * FPS:
         report.warnings.append(
-            f"only {valid.sum() / FPS:.1f} s with a face: the tokens know what is usual for a face from the clip itself, "
-            "so take this as a guess"
+            f"only {valid.sum() / FPS:.1f} s with a face: the tokens know what is usual for a face from the clip "
+            "itself, so take this as a guess"
         )
     report.words = summary_words(report.labels) if report.seen else NO_FACE
+    return report
+
+
+def classify_streams(
+    streams: TokenStreams,
+    head: AttributeHead,
+    model: str,
+    *,
+    frames: int = 0,
+    threshold: float | None = None,
+) -> AttributeReport:
+    """`classify` on what SyncPipeline.tokens gave; model: sha256 of the pipeline's checkpoint."""
+    report = classify(
+        streams.vocal,
+        streams.ambient,
+        streams.valid,
+        head,
+        model=model,
+        frames=frames,
+        threshold=threshold,
+        faces=streams.faces,
+    )
+    report.warnings += streams.warnings
     return report
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .attribute_file import load_head, require_match
+from .attributes import AttributeReport, classify_streams
 from .checkpoint import Checkpoint, load_checkpoint
 from .errors import SyncLipError
 from .media.audio import iter_audio
@@ -16,6 +18,7 @@ from .media.speech import HOPS, RATE, band_level, speech_by_level
 from .media.track_output import TrackChunk
 from .media.tracking import FaceTracker, TrackOptions
 from .media.video import SourceFrame, iter_ticks
+from .models.attributes import AttributeHead
 from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
 from .models.speech import SpeechEncoder, rows_of_frames
 from .models.synclipmae import SyncLipMAE, normalise
@@ -130,6 +133,25 @@ class SyncPipeline:
             warnings=found.warnings,
         )
 
+    def classify(
+        self,
+        path: str | Path,
+        head: AttributeHead | str | Path | None = None,
+        progress: Progress | None = None,
+        *,
+        frames: int = 0,
+        threshold: float | None = None,
+    ) -> AttributeReport:
+        """What the face of a file does; sound is not needed. head: an attribute head or its file, None for the bundled
+        one; frames, threshold: see attributes.classify. Raises SyncLipError as it does, before the video is read where
+        the head is of another checkpoint."""
+        head = head if isinstance(head, AttributeHead) else load_head(head)
+        require_match(head, self.checkpoint.sha256, self.model.config.dim)
+        streams = self.tokens(path, progress, sound=False)
+        report = classify_streams(streams, head, self.checkpoint.sha256, frames=frames, threshold=threshold)
+        report.file = str(path)
+        return report
+
     # ---- tokens from parts, for whoever has them already --------------------------------------------------------
 
     def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
@@ -187,7 +209,8 @@ class SyncPipeline:
     def _seen_and_heard(
         self, path: str | Path, progress: Progress | None, keep: Sequence[int], watch: Watch | None = None
     ) -> tuple["_Found", np.ndarray, np.ndarray]:
-        """Prompts of every face, audio tokens [T, dim], speech mask [T]. Raises SyncLipError where there is no sound."""
+        """Prompts of every face, audio tokens [T, dim], speech mask [T]. Raises SyncLipError where there is no
+        sound."""
         info = probe(path)
         if info.has_video and not info.has_audio:
             raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")

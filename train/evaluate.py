@@ -12,6 +12,7 @@ from typing import Any
 from synclip_core.errors import SyncLipError
 from synclip_core.verdict import SyncThresholds
 
+from .evaluation.attributes_report import attributes_text, evaluate_attributes
 from .evaluation.provider import CachedProvider, PipelineProvider, TokenProvider
 from .evaluation.sync_report import evaluate_sync, sync_text
 from .evaluation.tables import write_json
@@ -55,6 +56,20 @@ def run_thresholds(args: argparse.Namespace, provider: TokenProvider) -> tuple[d
     return report, thresholds_text(report)
 
 
+def run_attributes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    report = evaluate_attributes(
+        args.data,
+        args.split,
+        args.head,
+        args.cache,
+        checkpoint=args.checkpoint,
+        device=args.device,
+        exclude=args.exclude,
+        seed=args.seed,
+    )
+    return report, attributes_text(report)
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -84,6 +99,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--false-claims", type=float, default=0.05, help="share of foreign audio given a lag (default: 0.05)"
     )
     fit.set_defaults(run=run_thresholds)
+    attributes = commands.add_parser("attributes", parents=[common], help="an attribute head on a split")
+    attributes.add_argument("--split", default="test", help="of clips.csv (default: test)")
+    attributes.add_argument("--head", type=Path, help="attribute head (.safetensors); the bundled one if not given")
     return parser
 
 
@@ -91,10 +109,13 @@ def main(argv: Sequence[str] | None = None, make_provider: MakeProvider = Pipeli
     """Exit status: 0, or 2 for what the user can mend, or 1 when no clip could be used."""
     args = build_parser().parse_args(argv)
     try:
-        provider = make_provider(args.checkpoint, args.device)
-        if args.cache:
-            provider = CachedProvider(provider, args.cache)
-        report, text = args.run(args, provider)
+        if args.command == "attributes":  # makes its features itself
+            report, text = run_attributes(args)
+        else:
+            provider = make_provider(args.checkpoint, args.device)
+            if args.cache:
+                provider = CachedProvider(provider, args.cache)
+            report, text = args.run(args, provider)
         print(text)
         if args.out:
             write_json(args.out, report)

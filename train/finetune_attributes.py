@@ -1,8 +1,9 @@
 """`python -m train.finetune_attributes --layout LAYOUT --data DATA --out DIR`: linear heads on frozen motion tokens.
 
-Layouts: csv (DATA is a table: file, label columns), celebvhq, ravdess, cremad, mead (folders as published), derived (a folder
-with clips.csv: labels of each frame from sound, word times and landmarks; the bundled head). DIR gets attributes.safetensors,
-report.json, report.txt and a confusion picture a group. Features are kept in DIR/features, so an interrupted run goes on.
+Layouts: csv (DATA is a table: file, label columns), celebvhq, ravdess, cremad, mead (folders as published), derived (a
+folder with clips.csv: labels of each frame from sound, word times and landmarks; the bundled head). DIR gets
+attributes.safetensors, report.json, report.txt and a confusion picture a group. Features are kept in DIR/features, so
+an interrupted run goes on.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
-
 
 from synclip_core.attribute_file import save_head
 from synclip_core.errors import SyncLipError
@@ -87,11 +87,9 @@ def finetune(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "dropped": [group.name for group in groups if group not in kept],
         "groups": report_tables(groups, fitted, train, tests),
     }
-    head = make_head(
-        kept, fitted, "frame" if frames else "clip", pipeline.checkpoint.sha256, pipeline.model.config.profile
-    )
     record = {key: report[key] for key in ("layout", "seed", "data", "clips", "examples")}
-    save_head(args.out / "attributes.safetensors", head, record)
+    head = make_head(kept, fitted, "frame" if frames else "clip", report["checkpoint"], report["profile"], record)
+    save_head(args.out / "attributes.safetensors", head)
     text = _head_text(report) + "\n\n" + tables_text(report["groups"])
     write_json(args.out / "report.json", report)
     (args.out / "report.txt").write_text(text + "\n", encoding="utf-8")

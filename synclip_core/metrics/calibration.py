@@ -1,4 +1,4 @@
-"""Does a probability of 0.8 come true four times in five? Expected calibration error and temperature (Guo et al. 2017)."""
+"""Does a probability of 0.8 come true four times in five? Calibration error and temperature (Guo et al. 2017)."""
 
 from collections.abc import Callable
 

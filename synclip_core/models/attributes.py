@@ -1,6 +1,7 @@
 """Attributes from motion tokens: linear heads on frozen features (papers/synclipmae.txt, sections 4.2 and 5)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,8 @@ class AttributeGroup:
     """Labels that one question asks for. kind: single (one of them holds, softmax) | multi (each for itself, sigmoid).
 
     per: what the labels were given for, a whole clip or each frame; it decides how a clip is put into words.
-    thresholds: one a label; the probability from which it is said to hold. temperature: the logits are divided by it, so
-    that a probability is a frequency (Guo et al. 2017).
+    thresholds: one a label; the probability from which it is said to hold. temperature: the logits are divided by it,
+    so that a probability is a frequency (Guo et al. 2017).
     """
 
     name: str
@@ -30,7 +31,8 @@ class AttributeGroup:
 class AttributeHead:
     """weight: float32 [L, dim], bias: float32 [L], the labels of all groups one after the other.
 
-    model: sha256 of the checkpoint whose tokens it was trained on; profile: its name, for messages.
+    model: sha256 of the checkpoint whose tokens it was trained on; profile: its name, for messages; record: how it was
+    trained, plain JSON data.
     """
 
     groups: tuple[AttributeGroup, ...]
@@ -38,6 +40,7 @@ class AttributeHead:
     bias: np.ndarray
     model: str
     profile: str = ""
+    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -63,11 +66,11 @@ class AttributeHead:
 
 
 def motion_features(vocal: np.ndarray, ambient: np.ndarray) -> np.ndarray:
-    """The motion descriptor (v + a) / 2 of section 4.2, both L2-normalised first. [T, dim], [T, dim] -> float32 [T, dim].
+    """The motion descriptor (v + a) / 2 of section 4.2, both L2-normalised first. Two of [T, dim] -> float32 [T, dim].
 
-    The pipeline's vocal tokens have length 1 and its ambient tokens whatever length their projection gave, which no loss
-    sets: averaged as they are, the longer would drown the other. Unit length needs no statistics of a training set, so
-    that heads of different data see the same features. Tokens of zeros (no face) stay zeros.
+    The pipeline's vocal tokens have length 1 and its ambient tokens whatever length their projection gave, which no
+    loss sets: averaged as they are, the longer would drown the other. Unit length needs no statistics of a training
+    set, so that heads of different data see the same features. Tokens of zeros (no face) stay zeros.
     """
     return ((unit(vocal) + unit(ambient)) / 2).astype(np.float32)
 
@@ -79,8 +82,8 @@ def unit(tokens: np.ndarray) -> np.ndarray:
 
 
 def uniform_frames(valid: np.ndarray, count: int) -> np.ndarray:
-    """int64: indices of `count` frames spread evenly over the valid ones, the middle of each of `count` equal stretches;
-    all of them where count is 0 or there are no more.
+    """int64: indices of `count` frames spread evenly over the valid ones, the middle of each of `count` equal
+    stretches; all of them where count is 0 or there are no more.
 
     Section 5: 16 or 80 uniformly sampled frames a clip.
     """

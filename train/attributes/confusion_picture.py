@@ -16,8 +16,8 @@ MULTI_COLUMNS = ("there, said", "there, missed", "not there, said", "neither")
 
 
 def draw_confusion(counts: np.ndarray, group: Group, title: str) -> Image.Image:
-    """counts: of figures.confusion_rows. Rows are the truth; each is shaded by its own sum (of a multi group's row the two
-    halves, "there" and "not there", each for itself)."""
+    """counts: of figures.confusion_rows. Rows are the truth; each is shaded by its own sum (of a multi group's row the
+    two halves, "there" and "not there", each for itself)."""
     single = group.kind == "single"
     columns = group.labels if single else MULTI_COLUMNS
     rows = group.labels

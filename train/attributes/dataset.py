@@ -46,8 +46,9 @@ class Dataset:
 def with_splits(items: Sequence[Item], seed: int, shares: tuple[float, float] = (0.1, 0.1)) -> list[Item]:
     """Every item with a split: its own, else one drawn by subject, so that nobody is in two of them.
 
-    shares: of the subjects in val and in test. A subject's place depends on the seed and its name alone: more data moves
-    nobody, and small sets may miss a share. Raises SyncLipError where a split stays empty, or only some items have one.
+    shares: of the subjects in val and in test. A subject's place depends on the seed and its name alone: more data
+    moves nobody, and small sets may miss a share. Raises SyncLipError where a split stays empty, or only some items
+    have one.
     """
     if any(item.split for item in items):
         if not all(item.split in SPLITS for item in items):

@@ -34,9 +34,10 @@ GROUPS = (
     Group("head_tilt", "single", ("tilted_left", "upright", "tilted_right")),
 )
 DEFINITIONS = {
-    "speech": "the sound holds speech (media/speech.py), 3 ticks around each change left out; on GRID a word must also be "
-    "spoken by the word times, and frames where the two disagree are left out",
-    "mouth": f"gap of the inner lips (mesh points 13, 14) at least {OPEN:g} of the width between their corners (78, 308)",
+    "speech": "the sound holds speech (media/speech.py), 3 ticks around each change left out; on GRID a word "
+    "must also be spoken by the word times, and frames where the two disagree are left out",
+    "mouth": f"gap of the inner lips (mesh points 13, 14) at least {OPEN:g} of the width between their "
+    "corners (78, 308)",
     "head_turn": f"nose tip (1) at least {TURNED:g} of the distance of the outer eye corners (33, 263) to the left or "
     "right, in the picture, of their middle; about 14 degrees",
     "head_nod": f"nose tip at least {MOVED:g} of the same distance above or below its median height in the clip",

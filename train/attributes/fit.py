@@ -25,8 +25,9 @@ class Linear:
 def fit_linear(features: np.ndarray, truth: np.ndarray, kind: str, labels: int, l2: float, steps: int = 200) -> Linear:
     """features: float [n, D]. truth: single: int [n]; multi: int [n, L] of 0 and 1; UNKNOWN takes no part.
 
-    Minimises mean cross-entropy + l2 / 2 |w|^2 over standardised features, so that one l2 means the same for every probe; the
-    standardisation is folded into what is returned. Convex and started from zero: the same data give the same weights.
+    Minimises mean cross-entropy + l2 / 2 |w|^2 over standardised features, so that one l2 means the same for every
+    probe; the standardisation is folded into what is returned. Convex and started from zero: the same data give the
+    same weights.
     """
     known = (truth != UNKNOWN) if kind == "single" else (truth != UNKNOWN).any(1)
     x, y = features[known].astype(np.float64), truth[known]

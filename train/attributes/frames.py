@@ -17,8 +17,8 @@ STRIDE = 2  # neighbours at 40 ms say the same
 def frame_samples(
     data: Path, split: str, cache: FeatureCache, limit: int = 0, stride: int = STRIDE, exclude: Path | None = None
 ) -> Samples:
-    """Every `stride`-th frame with a face of the clips of a split. limit: at most so many clips of the GRID speaker, evenly
-    over the list, since one speaker's thousand clips say what two hundred say; 0: all."""
+    """Every `stride`-th frame with a face of the clips of a split. limit: at most so many clips of the GRID speaker,
+    evenly over the list, since one speaker's thousand clips say what two hundred say; 0: all."""
     clips, left_out = read_clips(data, split, exclude)
     words = read_words(data)
     builder, refused = Builder(GROUPS), {row["file"]: row["reason"] for row in left_out}

@@ -12,6 +12,7 @@ from .dataset import Group, Item
 from .features import FeatureCache, Features
 from .fit import UNKNOWN
 
+ALL = "all"
 MOTION = "(vocal + ambient) / 2"
 # The head's own features, and the probes that say what these are worth.
 SOURCES: dict[str, Callable[[Features], np.ndarray]] = {
@@ -37,6 +38,20 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.clip)
+
+    def subsets(self) -> list[str]:
+        """ "all", and where there are several parts each of them."""
+        parts = sorted(set(self.part))
+        return parts if len(parts) < 2 else [ALL, *parts]
+
+    def clip_count(self, subset: str) -> int:
+        """Clips that the rows of a subset come from."""
+        return len(np.unique(self.clip[rows_of(self, subset)]))
+
+
+def rows_of(samples: Samples, subset: str) -> np.ndarray:
+    """bool [n]."""
+    return np.ones(len(samples), bool) if subset == ALL else samples.part == subset
 
 
 class Builder:
@@ -90,7 +105,7 @@ def clip_samples(items: Iterable[Item], groups: Iterable[Group], cache: FeatureC
             continue
         chosen = uniform_frames(features.valid, frames)
         rows = {name: source(features)[chosen].mean(0, keepdims=True) for name, source in SOURCES.items()}
-        builder.add(rows, {group.name: item_truth(item, group) for group in builder.groups}, "all")
+        builder.add(rows, {group.name: item_truth(item, group) for group in builder.groups}, ALL)
     return builder.samples(refused)
 
 

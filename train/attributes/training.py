@@ -14,7 +14,7 @@ from synclip_core.models.attributes import AttributeGroup, AttributeHead
 from .dataset import Group
 from .figures import group_figures, known_rows, majority_figures, probabilities
 from .fit import L2, UNKNOWN, Linear, fit_linear
-from .samples import MOTION, SOURCES, Samples
+from .samples import MOTION, SOURCES, Samples, rows_of
 
 MAJORITY = "majority class"
 
@@ -86,7 +86,12 @@ def fit_all(train: Samples, val: Samples, groups: Sequence[Group]) -> dict[str, 
 
 
 def make_head(
-    groups: Sequence[Group], fitted: Mapping[str, Mapping[str, Fitted]], per: str, model: str, profile: str
+    groups: Sequence[Group],
+    fitted: Mapping[str, Mapping[str, Fitted]],
+    per: str,
+    model: str,
+    profile: str,
+    record: dict[str, Any],
 ) -> AttributeHead:
     """The head file's content, from the fits on MOTION."""
     own = [fitted[group.name][MOTION] for group in groups]
@@ -96,7 +101,7 @@ def make_head(
     )
     weight = np.concatenate([fit.linear.weight for fit in own]).astype(np.float32)
     bias = np.concatenate([fit.linear.bias for fit in own]).astype(np.float32)
-    return AttributeHead(described, weight, bias, model, profile)
+    return AttributeHead(described, weight, bias, model, profile, record)
 
 
 def report_tables(
@@ -105,15 +110,16 @@ def report_tables(
     train: Samples,
     tests: Mapping[str, Samples],
 ) -> list[dict[str, Any]]:
-    """One entry a group: rows (features, subset, count, accuracy, macro AUC, ECE before and after temperature) and the head's
-    classes. tests: name of a way to sample frames -> the test split sampled so; probes are shown for the last."""
+    """One entry a group: rows (features, subset, count, accuracy, macro AUC, ECE before and after temperature) and the
+    head's classes. tests: name of a way to sample frames -> the test split sampled so; probes are shown for the
+    last."""
     entries = []
     for group in groups:
         rows: list[dict[str, Any]] = []
         last = list(tests)[-1]
         for name, test in tests.items():
-            for subset in _subsets(test):
-                chosen = _rows(test, subset)
+            for subset in test.subsets():
+                chosen = rows_of(test, subset)
                 truth = test.truth[group.name][chosen]
                 if not known_rows(truth).any():
                     continue
@@ -124,19 +130,19 @@ def report_tables(
                     raw = group_figures(probabilities(logits, group), truth, group)
                     after = group_figures(probabilities(logits, group, fit.temperature), truth, group)
                     label = f"{source}, {name}" if source == MOTION and len(tests) > 1 else source
-                    rows.append(_row(label, subset, test, chosen, after, raw["ece"]))
+                    rows.append(_row(label, subset, test, after, raw["ece"]))
                 if name == last:
                     most = majority_figures(train.truth[group.name], truth, group)
-                    rows.append(_row(MAJORITY, subset, test, chosen, most, None))
+                    rows.append(_row(MAJORITY, subset, test, most, None))
         fit = fitted[group.name][MOTION]
         test = tests[last]
         p = probabilities(fit.linear(test.features[MOTION]), group, fit.temperature)
         thresholds = fit.thresholds if group.kind == "multi" else None
         classes = {
             subset: group_figures(
-                p[_rows(test, subset)], test.truth[group.name][_rows(test, subset)], group, thresholds
+                p[rows_of(test, subset)], test.truth[group.name][rows_of(test, subset)], group, thresholds
             )["classes"]
-            for subset in _subsets(test)
+            for subset in test.subsets()
         }
         chosen_on_val = {
             name: {"l2": f.l2, "temperature": f.temperature, "thresholds": list(f.thresholds), "val_auc": f.val_auc}
@@ -148,25 +154,14 @@ def report_tables(
     return entries
 
 
-def _row(
-    label: str, subset: str, test: Samples, chosen: np.ndarray, found: dict[str, Any], raw: float | None
-) -> dict[str, Any]:
+def _row(label: str, subset: str, test: Samples, found: dict[str, Any], raw: float | None) -> dict[str, Any]:
     return {
         "features": label,
         "subset": subset,
-        "clips": len(np.unique(test.clip[chosen])),
+        "clips": test.clip_count(subset),
         "count": found["count"],
         "accuracy": found["accuracy"],
         "macro_auc": found["macro_auc"],
         "ece": found["ece"],
         "ece_uncalibrated": raw,
     }
-
-
-def _subsets(samples: Samples) -> list[str]:
-    parts = sorted(set(samples.part))
-    return parts if len(parts) < 2 else ["all", *parts]
-
-
-def _rows(samples: Samples, subset: str) -> np.ndarray:
-    return np.ones(len(samples), bool) if subset == "all" else samples.part == subset

@@ -1,9 +1,9 @@
 """CelebV-HQ (Zhu et al. 2022): celebvhq_info.json and the cut clips, `<clip id>.mp4`, anywhere below its folder.
 
 The JSON: meta_info {appearance_mapping, action_mapping}, clips {id: {ytb_id, duration {start_sec, end_sec}, bbox {top,
-bottom, left, right}, attributes {appearance [40], action [35], emotion {sep_flag, labels}}}}. An emotion is a name for the
-whole clip, or with sep_flag a list of {start_sec, end_sec, emotion}. No subject is named: clips of one YouTube video
-(ytb_id) are kept together instead. Licence: non-commercial research only.
+bottom, left, right}, attributes {appearance [40], action [35], emotion {sep_flag, labels}}}}. An emotion is a name for
+the whole clip, or with sep_flag a list of {start_sec, end_sec, emotion}. No subject is named: clips of one YouTube
+video (ytb_id) are kept together instead. Licence: non-commercial research only.
 """
 
 import json

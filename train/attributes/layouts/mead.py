@@ -1,6 +1,7 @@
 """MEAD (Wang et al. 2020): M003/video/front/angry/level_1/001.mp4 - subject, view, emotion, level, take.
 
-The front view only: the others are the same takes from the side, where the mouth is half hidden. Licence: research only.
+The front view only: the others are the same takes from the side, where the mouth is half hidden. Licence: research
+only.
 """
 
 from pathlib import Path
