@@ -25,10 +25,11 @@ def tables_text(entries: list[dict[str, Any]]) -> str:
         parts.append(format_table(f"{entry['group']} ({entry['kind']})", rows))
         parts.append(classes_text(entry["group"], entry["classes"]))
         chosen = entry.get("chosen_on_val", {})
-        parts += [
-            f"  {name}: l2 {c['l2']:g}, T {c['temperature']:.3f}, AUC on val {percent(c['val_auc'])} %"
+        lines = [
+            f"  {name}: l2 {c['l2']:g}, T {c['temperature']:.3f}, macro AUC on val {percent(c['val_auc'])} %"
             for name, c in chosen.items()
         ]
+        parts.append("\n".join(["chosen on val", *lines]) if lines else "")
     return "\n\n".join(part for part in parts if part)
 
 

@@ -37,8 +37,8 @@ def evaluate_attributes(
 
     A head of labels a frame is held against the derived labels; one of labels a clip against the columns of clips.csv
     that are named like its groups (single) or labels (multi), at 16 and at 80 frames. Accuracy of the largest class of
-    the split stands beside it. seed: of the split by subject, where clips.csv has none. Raises SyncLipError where a label
-    is in no column, or the head belongs to another checkpoint.
+    the split stands beside it. seed: of the split by subject, where clips.csv has none. Raises SyncLipError where a
+    label is in no column, or the head belongs to another checkpoint.
     """
     head = load_head(head_path)
     pipeline = SyncPipeline(checkpoint, device=device)
