@@ -24,6 +24,7 @@ def save_head(path: str | Path, head: AttributeHead) -> None:
         "model": head.model,
         "profile": head.profile,
         "dim": str(head.weight.shape[1]),
+        "ambient_weight": str(head.ambient_weight),
         "groups": json.dumps([asdict(group) for group in head.groups]),
         "record": json.dumps(head.record),
     }
@@ -55,11 +56,12 @@ def load_head(path: str | Path | None = None) -> AttributeHead:
         record = json.loads(header.get("record", "{}"))
         groups = tuple(_group(item) for item in json.loads(header["groups"]))
         profile = header.get("profile", "")
-        head = AttributeHead(groups, arrays["weight"], arrays["bias"], header["model"], profile, record)
+        weight, bias, gain = arrays["weight"], arrays["bias"], float(header["ambient_weight"])
+        head = AttributeHead(groups, weight, bias, header["model"], profile, record, gain)
         shape, count = (len(head.labels), int(header["dim"])), len(head.labels)
     except (KeyError, TypeError, ValueError) as error:
         raise SyncLipError(f"{target}: its metadata is damaged ({error}); write it again") from error
-    sound = all(np.isfinite(array).all() for array in (head.weight, head.bias))
+    sound = all(np.isfinite(array).all() for array in (head.weight, head.bias, gain))
     if not count or head.weight.shape != shape or head.bias.shape != (count,) or not sound:
         raise SyncLipError(f"{target}: weights of {head.weight.shape} do not fit {count} labels of width {shape[1]}")
     return head

@@ -158,7 +158,7 @@ def _logits(vocal: np.ndarray, ambient: np.ndarray, valid: np.ndarray, head: Att
     logits = np.zeros((len(vocal), len(head.labels)), np.float32)
     for start in range(0, len(vocal), BLOCK):
         part = slice(start, start + BLOCK)
-        logits[part] = head.logits(motion_features(vocal[part], ambient[part]))
+        logits[part] = head.logits(motion_features(vocal[part], ambient[part], head.ambient_weight))
     if not np.isfinite(logits[valid]).all():
         raise SyncLipError("the tokens hold NaN or infinity; encode the clip again")
     return logits

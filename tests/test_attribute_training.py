@@ -258,7 +258,7 @@ def test_training_again_gives_the_same_head_without_reading_videos(moods: Path, 
 
     monkeypatch.setattr(FakePipeline, "tokens", never)
     again = load_head(train(moods, "again") / "attributes.safetensors")
-    assert (again.groups, again.record) == (first.groups, first.record)
+    assert (again.groups, again.record, again.ambient_weight) == (first.groups, first.record, first.ambient_weight)
     np.testing.assert_array_equal(again.weight, first.weight)
 
 

@@ -23,7 +23,9 @@ MOOD = AttributeGroup("emotion", "single", ("calm", "happy", "sad"), (0.0,) * 3,
 def head_of(dim: int = 6, seed: int = 0) -> AttributeHead:
     rng = np.random.default_rng(seed)
     weight = rng.normal(size=(4, dim)).astype(np.float32) * 4
-    return AttributeHead((TALKS, MOOD), weight, rng.normal(size=4).astype(np.float32), "abc", "tiny-6", {"seed": 1})
+    return AttributeHead(
+        (TALKS, MOOD), weight, rng.normal(size=4).astype(np.float32), "abc", "tiny-6", {"seed": 1}, 3.0
+    )
 
 
 def streams(length: int = 50, dim: int = 6, seed: int = 1):
@@ -38,6 +40,7 @@ def test_motion_features_weigh_both_streams_alike() -> None:
     vocal, ambient = np.array([[3.0, 4.0], [0, 0]]), np.array([[0.0, 100.0], [0, 0]])
     np.testing.assert_allclose(motion_features(vocal, ambient), [[0.3, 0.9], [0, 0]], atol=1e-6)
     np.testing.assert_allclose(motion_features(vocal, ambient), motion_features(7 * vocal, ambient / 50), atol=1e-6)
+    np.testing.assert_allclose(motion_features(vocal, ambient, 4.0), [[0.3, 2.4], [0, 0]], atol=1e-6)
 
 
 def test_probabilities_follow_their_definition() -> None:
@@ -74,7 +77,7 @@ def test_a_clip_is_the_mean_of_its_frames_logits(frames: int, monkeypatch) -> No
     each = []
     for t in range(50):
         v, a = vocal[t] / np.linalg.norm(vocal[t]), ambient[t] / np.linalg.norm(ambient[t])
-        each.append(head.weight @ ((v + a) / 2) + head.bias)
+        each.append(head.weight @ ((v + 3 * a) / 2) + head.bias)
     mean = np.mean([each[t] for t in chosen], axis=0)
     mood = np.exp(mean[1:] / 2) / np.exp(mean[1:] / 2).sum()
     want = [1 / (1 + np.exp(-mean[0])), *mood]
@@ -144,6 +147,7 @@ def test_a_head_comes_back_from_its_file(tmp_path: Path) -> None:
     save_head(tmp_path / "h.safetensors", head_of())
     found = load_head(tmp_path / "h.safetensors")
     assert found.groups == (TALKS, MOOD) and (found.model, found.record) == ("abc", {"seed": 1})
+    assert (found.profile, found.ambient_weight) == ("tiny-6", 3.0)
     np.testing.assert_array_equal(found.weight, head_of().weight)
     np.testing.assert_array_equal(found.bias, head_of().bias)
 
@@ -153,6 +157,7 @@ def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("no tensors")
     broken = {
         "nan": replace(head_of(), bias=np.full(4, np.nan, np.float32)),
+        "weight": replace(head_of(), ambient_weight=float("inf")),
         "shape": replace(head_of(), bias=np.ones(3, np.float32)),
         "kind": replace(head_of(), groups=(replace(TALKS, kind="both"), MOOD)),
         "thresholds": replace(head_of(), groups=(replace(TALKS, thresholds=()), MOOD)),
@@ -166,7 +171,13 @@ def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
         "missing": "no such file",
         "nan": "do not fit",
     }
-    said |= {"shape": "do not fit", "kind": "damaged", "thresholds": "damaged", "temperature": "damaged"}
+    said |= {
+        "weight": "do not fit",
+        "shape": "do not fit",
+        "kind": "damaged",
+        "thresholds": "damaged",
+        "temperature": "damaged",
+    }
     for name, words in said.items():
         with pytest.raises(SyncLipError, match=words):
             load_head(tmp_path / f"{name}.safetensors")

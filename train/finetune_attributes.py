@@ -23,7 +23,7 @@ from .attributes.features import FeatureCache
 from .attributes.figures import confusion_rows, probabilities
 from .attributes.frames import frame_samples
 from .attributes.layouts import FOLDERS, table
-from .attributes.samples import MOTION, Samples, clip_samples
+from .attributes.samples import MOTION, Samples, clip_samples, weigh_ambient
 from .attributes.text import tables_text
 from .attributes.training import fit_all, make_head, report_tables
 from .evaluation.tables import write_json
@@ -70,7 +70,9 @@ def finetune(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     cache = FeatureCache(pipeline, args.cache or args.out / "features")
     frames = args.layout == "derived"
     groups, train, val, tests, facts = (from_frames if frames else labelled)(args, cache)
-    fitted = fit_all(train, val, groups)
+    weight, fitted = fit_all(train, val, groups)
+    for test in tests.values():
+        weigh_ambient(test, weight)
     kept = [g for g in groups if not frames or fitted[g.name][MOTION].val_auc >= KEEP_AUC]
     if not kept:
         raise SyncLipError(f"no group reaches a macro AUC of {KEEP_AUC} on the validation split; no head was written")
@@ -83,12 +85,15 @@ def finetune(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         **facts,
         "clips": {"train": train.clips, "val": val.clips, "test": list(tests.values())[-1].clips},
         "examples": {"train": len(train), "val": len(val), "test": len(list(tests.values())[-1])},
+        "ambient_weight": weight,
         "kept": [group.name for group in kept],
         "dropped": [group.name for group in groups if group not in kept],
         "groups": report_tables(groups, fitted, train, tests),
     }
     record = {key: report[key] for key in ("layout", "seed", "data", "clips", "examples")}
-    head = make_head(kept, fitted, "frame" if frames else "clip", report["checkpoint"], report["profile"], record)
+    head = make_head(
+        kept, fitted, "frame" if frames else "clip", report["checkpoint"], report["profile"], record, weight
+    )
     save_head(args.out / "attributes.safetensors", head)
     text = _head_text(report) + "\n\n" + tables_text(report["groups"])
     write_json(args.out / "report.json", report)
@@ -106,6 +111,7 @@ def _head_text(report: dict[str, Any]) -> str:
     clips, examples = report["clips"], report["examples"]
     counts = ", ".join(f"{split} {clips[split]} clips ({examples[split]} examples)" for split in SPLITS)
     lines = [f"{report['data']}: {counts}; {len(report['refused'])} refused; seed {report['seed']}"]
+    lines.append(f"weight of the ambient token, chosen on val: {report['ambient_weight']:g}")
     if report["dropped"]:
         lines.append(f"not in the head, AUC on val under {KEEP_AUC:g}: {', '.join(report['dropped'])}")
     return "\n".join(lines)

@@ -32,7 +32,7 @@ class AttributeHead:
     """weight: float32 [L, dim], bias: float32 [L], the labels of all groups one after the other.
 
     model: sha256 of the checkpoint whose tokens it was trained on; profile: its name, for messages; record: how it was
-    trained, plain JSON data.
+    trained, plain JSON data; ambient_weight: of the ambient tokens in `motion_features`.
     """
 
     groups: tuple[AttributeGroup, ...]
@@ -41,6 +41,7 @@ class AttributeHead:
     model: str
     profile: str = ""
     record: dict[str, Any] = field(default_factory=dict)
+    ambient_weight: float = 1.0
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,14 +66,16 @@ class AttributeHead:
         return found
 
 
-def motion_features(vocal: np.ndarray, ambient: np.ndarray) -> np.ndarray:
-    """The motion descriptor (v + a) / 2 of section 4.2, both L2-normalised first. Two of [T, dim] -> float32 [T, dim].
+def motion_features(vocal: np.ndarray, ambient: np.ndarray, ambient_weight: float = 1.0) -> np.ndarray:
+    """The motion descriptor (v + a) / 2 of section 4.2, both L2-normalised first, a then times `ambient_weight`. Two of
+    [T, dim] -> float32 [T, dim].
 
-    The pipeline's vocal tokens have length 1 and its ambient tokens whatever length their projection gave, which no
-    loss sets: averaged as they are, the longer would drown the other. Unit length needs no statistics of a training
-    set, so that heads of different data see the same features. Tokens of zeros (no face) stay zeros.
+    The pipeline's vocal tokens have length 1 and its ambient tokens whatever length their projection gave (about 9 in
+    the bundled checkpoint), which no loss sets: averaged as they come, their balance is an accident of the checkpoint.
+    So both are brought to length 1, which needs no statistics of a training set, and the balance is one number that
+    the validation split chooses and the head keeps. Tokens of zeros (no face) stay zeros.
     """
-    return ((unit(vocal) + unit(ambient)) / 2).astype(np.float32)
+    return ((unit(vocal) + ambient_weight * unit(ambient)) / 2).astype(np.float32)
 
 
 def unit(tokens: np.ndarray) -> np.ndarray:

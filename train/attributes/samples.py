@@ -14,11 +14,12 @@ from .fit import UNKNOWN
 
 ALL = "all"
 MOTION = "(vocal + ambient) / 2"
+VOCAL, AMBIENT = "vocal token", "ambient token"
 # The head's own features, and the probes that say what these are worth.
 SOURCES: dict[str, Callable[[Features], np.ndarray]] = {
     MOTION: lambda f: motion_features(f.vocal, f.ambient),
-    "vocal token": lambda f: unit(f.vocal),
-    "ambient token": lambda f: unit(f.ambient),
+    VOCAL: lambda f: unit(f.vocal),
+    AMBIENT: lambda f: unit(f.ambient),
     "identity token": lambda f: unit(f.identity),
     "raw pixels": lambda f: f.pixels / 255,
 }
@@ -47,6 +48,12 @@ class Samples:
     def clip_count(self, subset: str) -> int:
         """Clips that the rows of a subset come from."""
         return len(np.unique(self.clip[rows_of(self, subset)]))
+
+
+def weigh_ambient(samples: Samples, weight: float) -> None:
+    """Makes features[MOTION] anew, with another weight of the ambient token (models.attributes.motion_features)."""
+    vocal, ambient = samples.features[VOCAL], samples.features[AMBIENT]
+    samples.features[MOTION] = (vocal + np.float32(weight) * ambient) / 2
 
 
 def rows_of(samples: Samples, subset: str) -> np.ndarray:

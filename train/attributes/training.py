@@ -14,9 +14,10 @@ from synclip_core.models.attributes import AttributeGroup, AttributeHead
 from .dataset import Group
 from .figures import group_figures, known_rows, majority_figures, probabilities
 from .fit import L2, UNKNOWN, Linear, fit_linear
-from .samples import MOTION, SOURCES, Samples, rows_of
+from .samples import MOTION, SOURCES, Samples, rows_of, weigh_ambient
 
 MAJORITY = "majority class"
+AMBIENT_WEIGHTS = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,24 @@ def _thresholds(probability: np.ndarray, truth: np.ndarray) -> tuple[float, ...]
     return tuple(found)
 
 
-def fit_all(train: Samples, val: Samples, groups: Sequence[Group]) -> dict[str, dict[str, Fitted]]:
-    """group -> source -> fitted: the head and every probe, all treated alike."""
-    return {group.name: {name: fit_group(train, val, group, name) for name in SOURCES} for group in groups}
+def fit_all(train: Samples, val: Samples, groups: Sequence[Group]) -> tuple[float, dict[str, dict[str, Fitted]]]:
+    """The ambient token's weight with the best mean AUC on val, and group -> source -> fitted: the head and every
+    probe, all treated alike. Leaves MOTION of both samples weighed so."""
+    trials: dict[float, dict[str, Fitted]] = {}
+    for weight in AMBIENT_WEIGHTS:
+        for samples in (train, val):
+            weigh_ambient(samples, weight)
+        trials[weight] = {group.name: fit_group(train, val, group, MOTION) for group in groups}
+    best = max(trials, key=lambda weight: float(np.mean([fit.val_auc for fit in trials[weight].values()])))
+    for samples in (train, val):
+        weigh_ambient(samples, best)
+    fitted = {
+        group.name: {
+            name: trials[best][group.name] if name == MOTION else fit_group(train, val, group, name) for name in SOURCES
+        }
+        for group in groups
+    }
+    return best, fitted
 
 
 def make_head(
@@ -92,6 +108,7 @@ def make_head(
     model: str,
     profile: str,
     record: dict[str, Any],
+    ambient_weight: float,
 ) -> AttributeHead:
     """The head file's content, from the fits on MOTION."""
     own = [fitted[group.name][MOTION] for group in groups]
@@ -101,7 +118,7 @@ def make_head(
     )
     weight = np.concatenate([fit.linear.weight for fit in own]).astype(np.float32)
     bias = np.concatenate([fit.linear.bias for fit in own]).astype(np.float32)
-    return AttributeHead(described, weight, bias, model, profile, record)
+    return AttributeHead(described, weight, bias, model, profile, record, ambient_weight)
 
 
 def report_tables(

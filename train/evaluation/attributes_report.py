@@ -14,7 +14,7 @@ from train.attributes.features import FeatureCache
 from train.attributes.figures import group_figures, known_rows
 from train.attributes.frames import frame_samples
 from train.attributes.layouts import table
-from train.attributes.samples import MOTION, Samples, clip_samples, rows_of
+from train.attributes.samples import MOTION, Samples, clip_samples, rows_of, weigh_ambient
 from train.attributes.text import classes_text
 
 from .tables import format_table, percent
@@ -46,6 +46,8 @@ def evaluate_attributes(
     with tempfile.TemporaryDirectory() as scratch:
         features = FeatureCache(pipeline, cache or Path(scratch))
         samples = _samples(data, split, head, features, exclude, seed)
+        for part in samples.values():
+            weigh_ambient(part, head.ambient_weight)
         tables = [
             _entry(head, index, name, part, subset)
             for index in range(len(head.groups))
