@@ -118,14 +118,16 @@ def test_the_bundled_clip_without_its_sound(capsys, tmp_path):
     """The picture alone tells: the same answer with the sound and without it, and a picture without a face has none."""
     from synclip_core.media.video import iter_frames
 
-    silent, blank = tmp_path / "silent.mp4", tmp_path / "blank.mp4"
+    silent, moment, blank = (tmp_path / f"{name}.mp4" for name in ("silent", "moment", "blank"))
     pictures = [frame.image for frame in iter_frames(CLIP)]
-    for path, frames in ((silent, pictures), (blank, [np.full((96, 128, 3), 90, np.uint8)] * 20)):
+    grey = [np.full((96, 128, 3), 90, np.uint8)] * 20
+    for path, frames in ((silent, pictures), (moment, pictures[40:48]), (blank, grey)):
         with VideoWriter(path, frames[0].shape[1], frames[0].shape[0], 25) as writer:
             for picture in frames:
                 writer.write(picture)
-    assert cli.main(["classify", "--json", str(CLIP), str(silent), str(blank)]) == 3
-    with_sound, without, nobody = json.loads(capsys.readouterr().out)
+    assert cli.main(["classify", "--json", str(CLIP), str(silent), str(moment), str(blank)]) == 3
+    with_sound, without, short, nobody = json.loads(capsys.readouterr().out)
+    assert short["face_share"] > 0.9 and "s with a face" in short["warnings"][0] and not without["warnings"]
     assert nobody["words"] == "no face found: cannot tell" and nobody["face_share"] == 0
     assert with_sound["face_share"] > 0.9 and with_sound["labels"][0]["label"] == "speaking"
     for a, b in zip(with_sound["labels"], without["labels"], strict=True):
