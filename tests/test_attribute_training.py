@@ -109,7 +109,8 @@ def test_landmarks_give_the_labels_as_defined() -> None:
     turned.valid[0] = False
     truth = derived.derive(turned)
     assert truth["mouth"][:, 0].tolist() == [UNKNOWN, 1, 0, 0, 0, 0, 0, 0, 0]
-    assert truth["head_turn"].tolist() == [UNKNOWN, 1, 1, 0, 2, 1, 1, 1, 1]
+    assert truth["head_turn"][:, 0].tolist() == [UNKNOWN, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert truth["head_turn"][:, 1].tolist() == [UNKNOWN, 0, 0, 0, 1, 0, 0, 0, 0]
     assert truth["head_nod"].tolist() == [UNKNOWN, 1, 1, 1, 1, 2, 0, 1, 1]
     assert truth["head_tilt"].tolist() == [UNKNOWN, 1, 1, 1, 1, 1, 1, 2, 0]
 

@@ -20,16 +20,20 @@ from .fit import UNKNOWN
 
 FPS = 25
 OPEN = 0.2  # gap of the inner lips over the width between their corners
-TURNED = 0.12  # nose tip off the middle of the outer eye corners, over their distance: about 14 degrees
+# nose tip off the middle of the outer eye corners, over their distance: about 14 degrees, if the tip stands half that
+# distance before the eyes
+TURNED = 0.12
 MOVED = 0.04  # nose tip below or above its usual height, over the same distance
 TILTED = np.radians(8)
 EDGE = 3  # ticks around a change of the speech mask that are not known: mouth and voice do not change in one frame
 ALIGNMENTS = "grid_s1_align.csv"
 
+# No blink: in a blink the mesh moves its lid points by a tenth, and as much without one (weights/ATTRIBUTES.md).
 GROUPS = (
     Group("speech", "multi", ("speaking",)),
     Group("mouth", "multi", ("mouth_open",)),
-    Group("head_turn", "single", ("turned_left", "facing", "turned_right")),
+    # each side for itself: turned heads are rare, and as classes beside "facing" would hardly ever be the likeliest
+    Group("head_turn", "multi", ("turned_left", "turned_right")),
     Group("head_nod", "single", ("chin_up", "usual_height", "chin_down")),
     Group("head_tilt", "single", ("tilted_left", "upright", "tilted_right")),
 )
@@ -39,7 +43,7 @@ DEFINITIONS = {
     "mouth": f"gap of the inner lips (mesh points 13, 14) at least {OPEN:g} of the width between their "
     "corners (78, 308)",
     "head_turn": f"nose tip (1) at least {TURNED:g} of the distance of the outer eye corners (33, 263) to the left or "
-    "right, in the picture, of their middle; about 14 degrees",
+    "right, in the picture, of their middle",
     "head_nod": f"nose tip at least {MOVED:g} of the same distance above or below its median height in the clip",
     "head_tilt": "head rotated by 8 degrees or more in the picture's plane",
 }
@@ -71,7 +75,7 @@ def measures(features: Features) -> Measures:
 
 
 def derive(features: Features, words: Sequence[tuple[float, float]] | None = None) -> dict[str, np.ndarray]:
-    """Group -> truth of each frame, int [T] (single) or [T, 1] (multi), UNKNOWN where not known.
+    """Group -> truth of each frame, int [T] (single) or [T, L] (multi), UNKNOWN where not known.
 
     words: (start_s, end_s) of every spoken word where the times are trusted.
     """
@@ -80,7 +84,7 @@ def derive(features: Features, words: Sequence[tuple[float, float]] | None = Non
     truth = {
         "speech": speech_truth(features.speech, words)[:, None],
         "mouth": (found.gap >= OPEN).astype(np.int64)[:, None],
-        "head_turn": three(found.turn, TURNED),
+        "head_turn": np.stack([found.turn <= -TURNED, found.turn >= TURNED], 1).astype(np.int64),
         "head_nod": three(height, MOVED),
         "head_tilt": three(found.roll, TILTED),
     }

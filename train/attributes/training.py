@@ -17,7 +17,7 @@ from .fit import L2, UNKNOWN, Linear, fit_linear
 from .samples import MOTION, SOURCES, Samples, rows_of, weigh_ambient
 
 MAJORITY = "majority class"
-AMBIENT_WEIGHTS = (1.0, 2.0, 4.0, 8.0, 16.0)
+AMBIENT_WEIGHTS = (1.0, 4.0, 16.0)
 
 
 @dataclass(frozen=True)
