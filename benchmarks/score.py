@@ -4,7 +4,8 @@
 
 The clip (default: the bundled one) is scaled to 720p and repeated to the length. Each measurement is a process of its
 own, so that its peak memory is its own. Reported: seconds, times real time, peak resident memory in MB, for `score`
-(decode, detect, track, encode, measure) and for the tokens alone (crops and sound are in memory already).
+(decode, detect, track, encode, measure), for `classify` (the same without the sound) and for the tokens alone (crops
+and sound are in memory already).
 """
 
 import argparse
@@ -22,6 +23,8 @@ from benchmarks.long_clip import FPS, write_clip
 from benchmarks.memory import memory_mb
 from synclip_core.demo import CLIP
 
+JOBS = ("score", "classify", "tokens")
+
 
 def measure(job: str, path: str, threads: int) -> None:
     """In the child process: print one JSON object."""
@@ -38,6 +41,9 @@ def measure(job: str, path: str, threads: int) -> None:
         started = time.perf_counter()
         report = pipeline.score(path)
         extra = {"verdict": report.verdict, "lag_frames": report.lag_frames}
+    elif job == "classify":
+        started = time.perf_counter()
+        extra = {"words": pipeline.classify(path).words}
     else:
         size = pipeline.model.config.visual.image_size[0]
         crops = np.random.default_rng(0).integers(0, 255, (round(seconds * FPS), size, size, 3), dtype=np.uint8)
@@ -59,6 +65,7 @@ def main() -> int:
     parser.add_argument("--clip", type=Path, default=CLIP, help="a video with one face and a voice")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=JOBS)
     parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
@@ -69,7 +76,7 @@ def main() -> int:
         for minutes in options.minutes:
             path = Path(folder) / f"{minutes}.mp4"
             write_clip(options.clip, path, 60 * minutes)
-            for job in ("score", "tokens"):
+            for job in options.jobs:
                 if job == "tokens" and minutes > 1:
                     continue
                 command = [

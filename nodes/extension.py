@@ -5,6 +5,7 @@ import os
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
+from .classify_attributes import ClassifyAttributes
 from .demo_video import DemoVideo
 from .encode_audio import EncodeAudioTokens
 from .encode_vocal import EncodeVocalMotionTokens
@@ -42,6 +43,7 @@ class SyncLipExtension(ComfyExtension):
             EncodeAudioTokens,
             EncodeVocalMotionTokens,
             SyncScoreTokens,
+            ClassifyAttributes,
             SaveTokens,
             LoadTokens,
             MouthMask,

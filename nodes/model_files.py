@@ -1,4 +1,4 @@
-"""Files of models/synclip: checkpoints in the folder itself, lip readers below it in readers."""
+"""Files of models/synclip: checkpoints in the folder itself, lip readers and attribute heads in folders below it."""
 
 import os
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import folder_paths
 
 FOLDER = "synclip"
-READERS = "readers"
+READERS, HEADS = "readers", "heads"
 BUNDLED_NAME = "bundled"
 
 
 def names(kind: str = "") -> list[str]:
-    """What a combo offers. kind: "" for checkpoints, or READERS. The bundled file comes first."""
+    """What a combo offers. kind: "" for checkpoints, READERS or HEADS. The bundled file comes first."""
     found = [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".safetensors")]
     return [BUNDLED_NAME, *(name for name in found if _kind(name) == kind)]
 
@@ -29,4 +29,4 @@ def fingerprint(name: str, bundled: Path) -> tuple[int, int]:
 
 def _kind(name: str) -> str:
     first = name.replace("\\", "/").split("/")[0]
-    return READERS if first == READERS else ""
+    return first if first in (READERS, HEADS) else ""

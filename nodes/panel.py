@@ -20,7 +20,7 @@ def draw_panel(report: ScoreReport) -> Image.Image:
     colour = COLOURS[report.verdict]
     draw.rectangle((0, 0, 10, HEIGHT), fill=colour)
     words = report.words[:1].upper() + report.words[1:]
-    _words(draw, words, colour)
+    draw_words(draw, words, colour)
     draw.text((LEFT, 82), _facts(report), fill=INK, font=ImageFont.load_default(22))
     draw.text((LEFT, 118), "mismatch of mouth and voice, by lag in frames", fill=GREY, font=ImageFont.load_default(18))
     _curve(draw, report, colour)
@@ -39,7 +39,7 @@ def draw_message(words: str, colour: tuple[int, int, int]) -> Image.Image:
     return image
 
 
-def _words(draw: ImageDraw.ImageDraw, words: str, colour: tuple[int, int, int]) -> None:
+def draw_words(draw: ImageDraw.ImageDraw, words: str, colour: tuple[int, int, int]) -> None:
     """One line where it fits, two smaller ones where it does not."""
     for size in (44, 36, 30):
         font = ImageFont.load_default(size)

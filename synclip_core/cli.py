@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import __version__
-from .commands import align, demo, exit_codes, render, score, table, tokens, transcribe
+from .commands import align, classify, demo, exit_codes, render, score, table, tokens, transcribe
 from .errors import SyncLipError
 
 
@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"synclip {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (score, align, transcribe, tokens, render, demo):
+    for command in (score, align, transcribe, classify, tokens, render, demo):
         command.add_parser(subparsers)
     return parser
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .attribute_file import load_head, require_match
+from .attributes import AttributeReport, classify_streams
 from .checkpoint import Checkpoint, load_checkpoint
 from .decoding.beam import SearchOptions
 from .errors import SyncLipError
@@ -18,6 +20,7 @@ from .media.speech import HOPS, RATE, band_level, speech_by_level
 from .media.track_output import TrackChunk
 from .media.tracking import FaceTracker, TrackOptions
 from .media.video import SourceFrame, iter_ticks
+from .models.attributes import AttributeHead
 from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
 from .models.speech import SpeechEncoder, rows_of_frames
 from .models.synclipmae import SyncLipMAE, normalise
@@ -29,6 +32,7 @@ from .sync import SyncResult, measure_sync
 from .transcript import Transcript
 
 Progress = Callable[[int, int], None]
+Watch = Callable[[TrackChunk], None]
 MAX_SIDE = 1280  # larger pictures are reduced while decoding: a face in them is still larger than a crop
 MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
 
@@ -103,18 +107,19 @@ class SyncPipeline:
             scores.append(face_score(summary, index, found.reduction, picture, result))
         return sorted(scores, key=lambda face: face.result.margin, reverse=True)
 
-    def tokens(self, path: str | Path, progress: Progress | None = None, *, sound: bool = True) -> TokenStreams:
+    def tokens(
+        self, path: str | Path, progress: Progress | None = None, *, sound: bool = True, watch: Watch | None = None
+    ) -> TokenStreams:
         """Token streams of a file, decoded once and streamed. progress(done, total) counts ticks.
 
-        sound: False for those who want the face alone; `audio` and `speech` then have no rows, and no track is needed.
+        sound=False: of the picture alone, so that a file without sound will do; `audio` is zeros and `speech` False.
+        watch(chunk) sees every chunk of every face, in the order of tracking.
         """
-        if sound:
-            found, audio, speech = self._seen_and_heard(path, progress, PROMPTS)
-        elif self.face == "speaker":
-            raise SyncLipError("face='speaker' needs the sound to find who talks; choose the face otherwise")
+        if sound or self.face == "speaker":  # the speaker is told by the voice
+            found, audio, speech = self._seen_and_heard(path, progress, PROMPTS, watch)
         else:
-            found = self._seen(path, probe(path), progress, PROMPTS)
-            audio, speech = np.zeros((0, self.model.config.dim), np.float32), np.zeros(0, bool)
+            found = self._seen(path, progress, PROMPTS, watch)
+            audio, speech = np.zeros((found.ticks, self.model.config.dim), np.float32), np.zeros(found.ticks, bool)
         track, chosen = self._choose(found, audio, speech)
         prompts, vocal, identity, ambient = self._assemble(found, track, chosen)
         return TokenStreams(
@@ -141,13 +146,32 @@ class SyncPipeline:
     ) -> Transcript:
         """What is said in a file, read from the lips alone. Raises SyncLipError when it cannot be read."""
         reader.check(self.checkpoint.sha256)
-        streams = self.tokens(path, progress, sound=self.face == "speaker")
+        streams = self.tokens(path, progress, sound=False)
 
         def read(done: int, total: int) -> None:  # the long part is behind: stay at its end, so that it may cancel
             if progress is not None:
                 progress(total, total)
 
         return read_lips(reader, streams.vocal, streams.valid, str(path), read, options)
+
+    def classify(
+        self,
+        path: str | Path,
+        head: AttributeHead | str | Path | None = None,
+        progress: Progress | None = None,
+        *,
+        frames: int = 0,
+        threshold: float | None = None,
+    ) -> AttributeReport:
+        """What the face of a file does; sound is not needed. head: an attribute head or its file, None for the bundled
+        one; frames, threshold: see attributes.classify. Raises SyncLipError as it does, before the video is read where
+        the head is of another checkpoint."""
+        head = head if isinstance(head, AttributeHead) else load_head(head)
+        require_match(head, self.checkpoint.sha256, self.model.config.dim)
+        streams = self.tokens(path, progress, sound=False)
+        report = classify_streams(streams, head, self.checkpoint.sha256, frames=frames, threshold=threshold)
+        report.file = str(path)
+        return report
 
     # ---- tokens from parts, for whoever has them already --------------------------------------------------------
 
@@ -204,24 +228,40 @@ class SyncPipeline:
     # ---- steps --------------------------------------------------------------------------------------------------
 
     def _seen_and_heard(
-        self, path: str | Path, progress: Progress | None, keep: Sequence[int]
+        self, path: str | Path, progress: Progress | None, keep: Sequence[int], watch: Watch | None = None
     ) -> tuple["_Found", np.ndarray, np.ndarray]:
-        """Prompts of every face (keep: which of the three, a long clip is large), audio tokens [T, dim], speech mask
-        [T]."""
+        """Prompts of every face, audio tokens [T, dim], speech mask [T]. Raises SyncLipError where there is no
+        sound."""
         info = probe(path)
         if info.has_video and not info.has_audio:
             raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
-        found = self._seen(path, info, progress, keep)
+        found = self._seen(path, progress, keep, watch, info)
         return found, *self._sound(path, found.ticks, progress)
 
-    def _seen(self, path: str | Path, info: MediaInfo, progress: Progress | None, keep: Sequence[int]) -> "_Found":
+    def _seen(
+        self,
+        path: str | Path,
+        progress: Progress | None,
+        keep: Sequence[int],
+        watch: Watch | None = None,
+        info: MediaInfo | None = None,
+    ) -> "_Found":
+        """Prompts of every face (keep: which of the three, a long clip is large)."""
+        info = info or probe(path)
         if not info.has_video:
-            raise SyncLipError(f"{path}: no video track; expected a video with a face")
-        found = self._faces(path, round(info.duration_s * 25), progress, keep)
+            raise SyncLipError(f"{path}: no video track; expected a video with a face and a voice")
+        found = self._faces(path, round(info.duration_s * 25), progress, keep, watch)
         found.reduction = max(found.shape) / max(info.width, info.height, 1)
         return found
 
-    def _faces(self, path: str | Path, expected: int, progress: Progress | None, keep: Sequence[int]) -> "_Found":
+    def _faces(
+        self,
+        path: str | Path,
+        expected: int,
+        progress: Progress | None,
+        keep: Sequence[int],
+        watch: Watch | None = None,
+    ) -> "_Found":
         """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
         if self._tracker is None:
             self._tracker = FaceTracker(self.options, device=self.device)
@@ -240,6 +280,8 @@ class SyncPipeline:
             for chunk in self._tracker.run(counted()):
                 found.collector.add(chunk)
                 found.add(chunk, self.encode_crops(chunk.crops))
+                if watch is not None:
+                    watch(chunk)
         finally:
             reader.close()
         found.warnings = list(reader.warnings)

@@ -21,7 +21,15 @@ NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 # nodes that show a picture of 640 px
 PANELS = [
     f"SyncLip{name}"
-    for name in ("SyncScore", "SyncScoreTokens", "FindSpeaker", "SyncGate", "FixSync", "TranscribeLips")
+    for name in (
+        "SyncScore",
+        "SyncScoreTokens",
+        "FindSpeaker",
+        "SyncGate",
+        "FixSync",
+        "TranscribeLips",
+        "ClassifyAttributes",
+    )
 ]
 
 # what ends a run, seen through the page's own events

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from comfy_common import PACK, ROOT, running, workflow
 from PIL import Image
 
+from synclip_core.attribute_file import load_head, save_head
 from synclip_core.demo import CLIP
 from synclip_core.demo.two_heads import write_two_heads
 from synclip_core.media.align import write_aligned
@@ -401,3 +403,34 @@ def is_socket(kind):
     return not isinstance(kind[0], list) and (
         kind[0] not in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO") or kind[1].get("forceInput", False)
     )
+
+
+def test_attributes_equal_the_library(server, pipeline):
+    """To the last digit, and the picture shows when the mouth talks."""
+    outputs = server.run(workflow("classify"))
+    want = pipeline.classify(CLIP).to_json() | {"file": "tokens"}
+    assert outputs["4"]["synclip_attributes"][0] == want and outputs["4"]["text"][0] == want["words"]
+    assert [label["label"] for label in want["labels"]][:2] == ["speaking", "mouth_open"]
+    picture = np.asarray(Image.open(server.saved(outputs, "4")).convert("RGB"))
+    assert picture.shape[1] == 640 and picture.shape[0] > 400
+    sampled = server.run(workflow("classify", n4__frames="16", n4__threshold=0.99))["4"]["synclip_attributes"][0]
+    assert sampled["labels"][0]["probability"] != want["labels"][0]["probability"]
+    assert sampled["labels"][0]["share"] < want["labels"][0]["share"] and sampled["labels"][0]["threshold"] == 0.99
+
+
+def test_heads_are_files_of_their_own_folder_and_checkpoint(server):
+    heads = server.base / "models" / "synclip" / "heads"
+    heads.mkdir(parents=True, exist_ok=True)
+    save_head(heads / "other.safetensors", replace(load_head(), model="beef"))
+    options = server.json("/object_info/SyncLipClassifyAttributes")["SyncLipClassifyAttributes"]["input"]["required"]
+    listed = options["head"][1].get("options") or options["head"][0]
+    assert listed == ["bundled", "heads/other.safetensors"]
+    models = server.json("/object_info/SyncLipLoadModel")["SyncLipLoadModel"]["input"]["required"]["checkpoint"]
+    assert not any("other" in name for name in models[1].get("options") or models[0]), "a head is no checkpoint"
+    words = server.fail(workflow("classify", n4__head="heads/other.safetensors"))
+    assert "trained on tokens of checkpoint beef" in words
+    with pytest.raises(RuntimeError, match="is not in the list"):
+        server.queue(workflow("classify", n4__head="heads/none.safetensors"))
+    graph = workflow("classify")
+    graph["4"]["inputs"]["ambient_tokens"] = ["3", 1]
+    assert "the input ambient_tokens got identity tokens" in server.fail(graph)

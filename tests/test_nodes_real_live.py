@@ -78,6 +78,14 @@ def test_repair_and_gate_equal_the_command_line(server, capsys, tmp_path, clip):
     assert outputs["3"]["synclip_gate"][0]["ok"] == (score["verdict"] == "in_sync")
 
 
+@pytest.mark.parametrize("clip", CLIPS[::2])
+def test_attributes_equal_the_command_line(server, capsys, clip):
+    cli.main(["classify", "--json", str(server.base / "input" / clip)])
+    (want,) = json.loads(capsys.readouterr().out)
+    said = server.run(workflow("classify", n1__file=clip))["4"]["synclip_attributes"][0]
+    assert {**said, "file": ""} == {**want, "file": ""} and want["face_share"] > 0.5
+
+
 @pytest.mark.parametrize("clip", CLIPS)
 def test_speaker_and_edit_equal_the_library(server, clip):
     source = server.base / "input" / clip

@@ -154,3 +154,40 @@ def test_workflows_have_a_thumbnail_and_an_api_twin():
         assert {node["class_type"] for node in api.values()} - {"LoadVideo"} <= shown
         ids = {node["id"] for node in graph["nodes"]}
         assert all(link[1] in ids and link[3] in ids for link in graph["links"])
+
+
+def attribute_report(pack, holds, labels=("speaking", "mouth_open")):
+    """holds: bool [T] of the first label; nothing of the others. None in it: no face."""
+    attributes = sys.modules[pack("attributes_panel").AttributeReport.__module__]
+    models = sys.modules[attributes.AttributeHead.__module__]
+    groups = tuple(models.AttributeGroup(name, "multi", (name,), (0.5,), "frame") for name in labels)
+    weight = np.zeros((len(labels), 2), np.float32)
+    weight[:, 0] = [9, *[0] * (len(labels) - 1)]
+    head = models.AttributeHead(groups, weight, np.array([0, *[-9] * (len(labels) - 1)], np.float32), "a")
+    tokens = np.array([[1 if h else -1, 0] for h in holds], np.float32)
+    valid = np.array([h is not None for h in holds])
+    return attributes.classify(tokens, tokens, valid, head, model="a")
+
+
+def test_attributes_panel_is_green_where_a_label_holds(pack):
+    panel = pack("attributes_panel")
+    report = attribute_report(pack, [False] * 50 + [True] * 50)
+    picture = np.asarray(panel.draw_attributes(report))
+    assert picture.shape == (panel.HEAD + 2 * panel.ROW + panel.FOOT, 640, 3)
+    row = picture[panel.HEAD + panel.ROW - 12]  # low in the first row, where the fill reaches
+    green = (row == panel.GREEN).all(-1)
+    middle = (panel.LEFT + panel.RIGHT) // 2
+    assert not green[panel.LEFT : middle - 4].any() and green[middle + 4 : panel.RIGHT - 2].all()
+    assert not (picture[panel.HEAD + 2 * panel.ROW - 12] == panel.GREEN).all(-1)[panel.LEFT :].any()
+    nobody = np.asarray(panel.draw_attributes(attribute_report(pack, [None] * 20)))
+    assert tuple(nobody[40, 2]) == panel.GREY and not (nobody == panel.GREEN).all(-1).any()
+
+
+def test_attributes_panel_of_many_labels_shows_the_likeliest(pack):
+    panel = pack("attributes_panel")
+    names = tuple(f"action_{k}" for k in range(35))
+    report = attribute_report(pack, [True] * 30, names)
+    report.labels[30].probability = 0.9
+    rows = panel.shown_rows(report.labels)
+    assert len(rows) == panel.SHOWN and {0, 30} <= set(rows) and rows == sorted(rows)
+    assert panel.draw_attributes(report).height == panel.HEAD + panel.SHOWN * panel.ROW + panel.FOOT

@@ -15,6 +15,7 @@ from synclip_core.pipeline import SyncPipeline
 from synclip_core.reader_file import load_reader
 from synclip_core.verdict import SyncThresholds
 
+from .evaluation.attributes_report import attributes_text, evaluate_attributes
 from .evaluation.provider import CachedProvider, PipelineProvider, TokenProvider
 from .evaluation.sync_report import evaluate_sync, sync_text
 from .evaluation.tables import write_json
@@ -38,19 +39,25 @@ def read_thresholds(path: Path) -> SyncThresholds:
     return SyncThresholds.from_dict(values)
 
 
-def run_sync(args: argparse.Namespace, provider: TokenProvider) -> tuple[dict[str, Any], str]:
+def run_sync(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     limits = read_thresholds(args.thresholds) if args.thresholds else None
     report = evaluate_sync(
-        args.data, args.split, provider, seed=args.seed, draws=args.draws, exclude=args.exclude, thresholds=limits
+        args.data,
+        args.split,
+        _provider(args),
+        seed=args.seed,
+        draws=args.draws,
+        exclude=args.exclude,
+        thresholds=limits,
     )
     return report, sync_text(report)
 
 
-def run_thresholds(args: argparse.Namespace, provider: TokenProvider) -> tuple[dict[str, Any], str]:
+def run_thresholds(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     report = fit_thresholds(
         args.data,
         args.split,
-        provider,
+        _provider(args),
         seed=args.seed,
         draws=args.draws,
         false_claims=args.false_claims,
@@ -59,7 +66,7 @@ def run_thresholds(args: argparse.Namespace, provider: TokenProvider) -> tuple[d
     return report, thresholds_text(report)
 
 
-def run_vsr(args: argparse.Namespace, provider: TokenProvider) -> tuple[dict[str, Any], str]:
+def run_vsr(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from .evaluation.vsr_report import evaluate_vsr, read_texts, vsr_text  # needs jiwer, which the others do not
 
     reader = load_reader(args.reader)
@@ -68,6 +75,25 @@ def run_vsr(args: argparse.Namespace, provider: TokenProvider) -> tuple[dict[str
     pipeline = SyncPipeline(args.checkpoint, device=args.device)
     report = evaluate_vsr(args.data, args.split, pipeline, reader, texts, options)
     return report, vsr_text(report)
+
+
+def run_attributes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    report = evaluate_attributes(
+        args.data,
+        args.split,
+        args.head,
+        args.cache,
+        checkpoint=args.checkpoint,
+        device=args.device,
+        exclude=args.exclude,
+        seed=args.seed,
+    )
+    return report, attributes_text(report)
+
+
+def _provider(args: argparse.Namespace) -> TokenProvider:
+    provider = args.make_provider(args.checkpoint, args.device)
+    return CachedProvider(provider, args.cache) if args.cache else provider
 
 
 def _positive(text: str) -> int:
@@ -106,17 +132,19 @@ def build_parser() -> argparse.ArgumentParser:
     vsr.add_argument("--texts", type=Path, help="what is said; GRID's alignments in DATA if not given")
     vsr.add_argument("--layout", choices=LAYOUTS, default="csv", help="of --texts (default: csv)")
     vsr.set_defaults(run=run_vsr)
+    attributes = commands.add_parser("attributes", parents=[common], help="an attribute head on a split")
+    attributes.add_argument("--split", default="test", help="of clips.csv (default: test)")
+    attributes.add_argument("--head", type=Path, help="attribute head (.safetensors); the bundled one if not given")
+    attributes.set_defaults(run=run_attributes)
     return parser
 
 
 def main(argv: Sequence[str] | None = None, make_provider: MakeProvider = PipelineProvider) -> int:
     """Exit status: 0, or 2 for what the user can mend, or 1 when no clip could be used."""
     args = build_parser().parse_args(argv)
+    args.make_provider = make_provider
     try:
-        provider = make_provider(args.checkpoint, args.device)
-        if args.cache:
-            provider = CachedProvider(provider, args.cache)
-        report, text = args.run(args, provider)
+        report, text = args.run(args)
         print(text)
         if args.out:
             write_json(args.out, report)

@@ -24,6 +24,11 @@ HELP = (
     "4 some failed, 130 stopped by Ctrl-C. With several files the worst counts: 4, then 3, then 1."
 )
 
+CLASSIFY_HELP = (
+    "exit codes: 0 all done, 2 wrong usage, 3 some show no face, 4 some failed, 130 stopped by Ctrl-C. "
+    "With several files the worst counts: 4, then 3."
+)
+
 RENDER_HELP = "exit codes: 0 all rows done, 2 wrong usage, 4 some failed or could not run, 130 stopped by Ctrl-C"
 
 
