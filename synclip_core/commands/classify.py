@@ -95,9 +95,8 @@ def classify_files(args: argparse.Namespace, files: list[str | SyncLipError]) ->
     from ..attributes import AttributeReport
 
     head = load_head(args.head)
-    pipeline = make_pipeline(args) if any(isinstance(file, str) for file in files) else None
-    if pipeline is not None:
-        require_match(head, pipeline.checkpoint.sha256, pipeline.model.config.dim)
+    pipeline = make_pipeline(args)
+    require_match(head, pipeline.checkpoint.sha256, pipeline.model.config.dim)
 
     def classify(file: str, progress: Callable[..., None]) -> AttributeReport:
         report = pipeline.classify(file, head, progress, frames=args.frames, threshold=args.threshold)
