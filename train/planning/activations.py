@@ -4,7 +4,8 @@ After Korthikanti et al. 2022 ("Reducing Activation Recomputation in Large Trans
 16-bit activations keeps s b h (34 + 5 a s / h) bytes. Without its dropout masks (2 s b h) and with fused attention,
 which keeps no s x s matrix, 32 s b h remain; autocast keeps the residual stream in fp32: 36 s b h. `block` says it for
 other precisions, MLP ratios and the decoder's cross-attention. With checkpointing a block keeps its input alone
-(section 5 there, "full recomputation"), and one block at a time is whole again during the backward pass.
+(section 5 there, "full recomputation"), and one block at a time is whole again during the backward pass. What one
+block's backward pass works on, the gradients of its widest tensors, comes on top.
 """
 
 import math
@@ -37,11 +38,13 @@ def transformer(
     checkpointing: bool,
     cross: bool = False,
 ) -> tuple[float, float]:
-    """Bytes of all blocks, and of the one block that is whole during the backward pass (0 without checkpointing)."""
+    """Bytes of all blocks, and what the one in its backward pass needs: the gradients of the stream and of both sides
+    of GELU, and with checkpointing all that it did not keep."""
     whole = tokens * block(width, heads, ratio, precision, cross)
+    gradients = tokens * width * 2 * (precision.residual + ratio * precision.inner)
     if checkpointing:
-        return depth * tokens * width * precision.residual, whole
-    return depth * whole, 0.0
+        return depth * tokens * width * precision.residual, whole + gradients
+    return depth * whole, gradients
 
 
 def temporal(tokens: int, width: int, depth: int, precision: Precision) -> float:
@@ -63,21 +66,24 @@ def stem(config: VisualConfig, precision: Precision) -> float:
 
 
 def encoder(config: VisualConfig, mask_ratio: float, precision: Precision, checkpointing: bool) -> tuple[float, float]:
-    """Bytes a frame of one bypass: kept, and again while a block is recomputed."""
+    """Bytes a frame of one bypass: kept, and at work in the backward pass of a block or of the stem."""
     patches = math.prod(config.image_size) // config.patch_size**2
     tokens = visible_count(patches, mask_ratio) + PROMPTS
-    kept, again = transformer(
+    kept, at_work = transformer(
         tokens, config.depth, config.width, config.heads, config.mlp_ratio, precision, checkpointing
     )
-    return kept + tokens * config.width * precision.residual + stem(config, precision), again
+    if config.stem == "conv":
+        widest = config.stem_widths[0] * math.prod(config.image_size) / config.stem_strides[0] ** 2
+        at_work = max(at_work, 2 * widest * precision.residual)
+    return kept + tokens * config.width * precision.residual + stem(config, precision), at_work
 
 
 def decoder(model: SyncLipMAEConfig, precision: Precision, checkpointing: bool) -> tuple[float, float]:
-    """Bytes a frame of both decodings, with the errors of all pixels (fp32)."""
+    """Bytes a frame of both decodings, with the errors of all pixels (fp32): kept, and at work in the backward pass."""
     visual, config = model.visual, model.decoder
     patches = math.prod(visual.image_size) // visual.patch_size**2
     tokens = patches + (0 if config.cross_attention else PROMPTS)
-    kept, again = transformer(
+    kept, at_work = transformer(
         tokens,
         config.depth,
         config.width,
@@ -89,40 +95,40 @@ def decoder(model: SyncLipMAEConfig, precision: Precision, checkpointing: bool) 
     )
     ends = visible_count(patches, visual.mask_ratio) * visual.width * precision.inner  # into the embedding
     ends += patches * config.width * (precision.residual + precision.inner)  # into the last norm and the head
-    return 2 * (kept + ends + 4 * 3 * math.prod(visual.image_size)), again
+    return 2 * (kept + ends + 4 * 3 * math.prod(visual.image_size)), at_work
 
 
 def tokens_of_both(model: SyncLipMAEConfig, precision: Precision) -> float:
     """Bytes a frame of the audio adapter and the vocal head, with the frozen encoder's layers as adapter's input."""
     audio, vocal, inner = model.audio, model.vocal, precision.inner
     features = audio.width * (audio.depth if audio.layers == "all" else 1)
-    kept = inner * (features + audio.adapter_width + model.visual.width + vocal.context_width)
+    kept: float = inner * (features + audio.adapter_width + model.visual.width + vocal.context_width)
     kept += temporal(1, audio.adapter_width, audio.adapter_depth, precision)
     kept += temporal(1, vocal.context_width or model.visual.width, vocal.context_depth, precision)
     return kept + 6 * model.dim * precision.residual  # norms, unit vectors and projections of the tokens
 
 
 def contrast(tokens: int, gpus: int) -> float:
-    """Bytes of the square of similarities: logits and four masked copies in fp32, eight masks of a byte. With the tokens
-    of N GPUs, N squares for each of both directions."""
+    """Bytes of the square of similarities: logits, four masked copies and one at work in fp32, four masks of a byte.
+    With the tokens of N GPUs, N squares for each of both directions."""
     return 28.0 * tokens**2 * (1 if gpus == 1 else 2 * gpus)
 
 
 def activations(
     model: SyncLipMAEConfig, stage: StageConfig, precision: Precision, checkpointing: bool, gpus: int = 1
 ) -> float:
-    """Bytes of one step on one GPU when its backward pass begins, plus the block that checkpointing recomputes."""
+    """Bytes of one step on one GPU when its backward pass begins, plus the block at work."""
     frames = stage.clips * stage.frames
     if stage.learn == "alignment":
         return frames * tokens_of_both(model, precision) + contrast(frames, gpus)
     pixels = 4 * 3 * math.prod(model.visual.image_size)  # the batch's own frames, before the jitter
-    kept, again = encoder(model.visual, model.visual.face_mask_ratio, precision, checkpointing)
-    total, largest = frames * (kept + pixels), frames * again
+    kept, at_work = encoder(model.visual, model.visual.face_mask_ratio, precision, checkpointing)
+    total, largest = frames * (kept + pixels), frames * at_work
     if stage.learn == "vision":
         return total + largest
     total += frames * tokens_of_both(model, precision) + contrast(frames, gpus)
     chosen = stage.clips * min(stage.reconstruct, stage.frames)
-    kept, again = encoder(model.visual, model.visual.mask_ratio, precision, checkpointing)
-    total, largest = total + chosen * (kept + pixels), max(largest, chosen * again)  # `pixels`: the target's patches
-    kept, again = decoder(model, precision, checkpointing)
-    return total + chosen * kept + max(largest, chosen * again)
+    kept, at_work = encoder(model.visual, model.visual.mask_ratio, precision, checkpointing)
+    total, largest = total + chosen * (kept + pixels), max(largest, chosen * at_work)  # `pixels`: the target's patches
+    kept, at_work = decoder(model, precision, checkpointing)
+    return total + chosen * kept + max(largest, chosen * at_work)

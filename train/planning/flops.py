@@ -44,13 +44,17 @@ class StepFlops:
 
 
 def meta_run(config: PretrainConfig) -> Run:
-    """The run of a config without memory behind its tensors. No weights are read, but where `init.audio` exists it
-    still decides the sizes of the speech encoder."""
-    audio = config.init.audio if Path(config.init.audio or "-").exists() else ""
+    """The run of a config without memory behind its tensors."""
     with torch.device("meta"):
-        run = Run(replace(config, init=InitConfig(audio=audio)), Path(), "meta")
+        run = Run(without_weights(config), Path(), "meta")
     run.model.importance = face_importance(*run.model.visual.grid)  # masks are drawn on the CPU
     return run
+
+
+def without_weights(config: PretrainConfig) -> PretrainConfig:
+    """The config started from random weights. Where `init.audio` exists it stays, as it decides the encoder's sizes."""
+    audio = config.init.audio
+    return replace(config, init=InitConfig(audio=audio if audio and Path(audio).exists() else ""))
 
 
 def parameters(model: nn.Module) -> dict[str, tuple[int, int]]:

@@ -9,23 +9,25 @@ RESERVE = 0.1  # share of a GPU's memory for the CUDA context, NCCL, cuDNN works
 
 @dataclass(frozen=True)
 class Gpu:
-    """peak: FLOP/s of bf16 matrix products, dense (half of a data sheet's figure "with sparsity"); memory: bytes;
-    link: bytes a second a direction to the other GPUs of its node."""
+    """peak: FLOP/s of bf16 matrix products, dense (half of a data sheet's figure "with sparsity"); peak_fp32: of fp32
+    ones, which torch computes as such unless it is told otherwise; memory: bytes; link: bytes a second a direction to
+    the other GPUs of its node."""
 
     name: str
     peak: float
+    peak_fp32: float
     memory: float
     link: float
 
 
-# Sources: NVIDIA's data sheets "A100 Tensor Core GPU", "H100 Tensor Core GPU" (SXM5) and "H200 Tensor Core GPU"; for the
-# RTX 4090 the whitepaper "Ada GPU Architecture", appendix A, bf16 with fp32 accumulation. NVLink is stated there as the
-# sum of both directions: 600 and 900 GB/s. An RTX 4090 has none, so its link is PCIe 4.0 x16.
+# Sources: NVIDIA's data sheets "A100 Tensor Core GPU", "H100 Tensor Core GPU" (SXM5) and "H200 Tensor Core GPU"; for
+# the RTX 4090 the whitepaper "Ada GPU Architecture", appendix A, bf16 with fp32 accumulation. NVLink is stated there
+# as the sum of both directions: 600 and 900 GB/s. An RTX 4090 has none, so its link is PCIe 4.0 x16.
 GPUS = {
-    "a100": Gpu("A100 80 GB SXM", 312e12, 80e9, 300e9),
-    "h100": Gpu("H100 80 GB SXM", 989e12, 80e9, 450e9),
-    "h200": Gpu("H200 141 GB SXM", 989e12, 141e9, 450e9),
-    "4090": Gpu("RTX 4090", 165e12, 24e9, 32e9),
+    "a100": Gpu("A100 80 GB SXM", 312e12, 19.5e12, 80e9, 300e9),
+    "h100": Gpu("H100 80 GB SXM", 989e12, 67e12, 80e9, 450e9),
+    "h200": Gpu("H200 141 GB SXM", 989e12, 67e12, 141e9, 450e9),
+    "4090": Gpu("RTX 4090", 165e12, 82.6e12, 24e9, 32e9),
 }
 
 
