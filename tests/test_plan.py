@@ -81,7 +81,7 @@ def test_a_frozen_speech_encoder_runs_forward_only(flops: StepFlops) -> None:
     )
     frozen = meta_run(replace(CONFIG, model=replace(SMALL, audio=audio)))
     counted = step_flops(frozen, 0)
-    assert counted.forward["audio front end"] > 0.1 * counted.total
+    assert counted.forward["audio front end"] > 0.03 * counted.total
     adapters = 2 * 24 * 30 * (48 - 320)  # the only other part that changed: three layers of 16 for 320 mel values
     assert counted.backward - flops.backward == pytest.approx(adapters, abs=1e-3 * flops.backward)
     total, trained = parameters(frozen.model)["audio front end"]
@@ -121,9 +121,9 @@ def test_the_paper_config_is_that_of_section_5() -> None:
     assert stage.clips * stage.frames == 48 and stage.steps == 400_000 and stage.reconstruct == stage.frames
     plan = Plan(config, 128, GPUS["a100"], 0, 0.4)
     # 15 days are 3.24 s a step: between a fifth and a half of an A100's peak is what such runs reach
-    assert 0.2 < plan.flops[0].total / 3.24 / 312e12 < 0.5
+    assert 0.2 < plan.flops(0).total / 3.24 / 312e12 < 0.5
     # 48 clips of 16 frames would be more than the fastest GPU of the table can do in that time
-    assert 16 * plan.flops[0].total / 3.24 > GPUS["h100"].peak
+    assert 16 * plan.flops(0).total / 3.24 > GPUS["h100"].peak
     assert plan.recomputes(0) is True
     assert 10 < plan.report()["hours"] / 24 < 15
 
@@ -236,7 +236,7 @@ def test_scaling_loses_what_the_network_takes() -> None:
     rows = {row["gpus"]: row for row in plan.report()["scaling"]}
     one, many = rows[1], rows[128]
     assert one["efficiency"] == one["efficiency_overlapped"] == 1
-    assert one["compute_s"] == pytest.approx(plan.flops[0].total / (67e12 * 0.5))  # fp32
+    assert one["compute_s"] == pytest.approx(plan.flops(0).total / (67e12 * 0.5))  # fp32
     assert many["efficiency"] == pytest.approx(one["compute_s"] / (many["compute_s"] + many["network_s"]))
     assert many["efficiency"] <= many["efficiency_overlapped"] < 1
     assert many["frames_per_second"] == pytest.approx(128 * 30 / many["step_s"])
@@ -271,7 +271,10 @@ def test_the_mel_noise_follows_the_device() -> None:
 
 def test_the_program_prints_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {
-        "model": {"visual": {"image_size": [32, 32], "width": 16, "depth": 1, "heads": 2}, "dim": 16},
+        "model": {
+            "visual": {"image_size": [32, 32], "width": 16, "depth": 1, "heads": 2},
+            "audio": {"width": 80, "depth": 4},
+        },
         "stages": [{"clips": 2, "frames": 4, "steps": 3600}],
     }
     path = tmp_path / "config.yaml"

@@ -44,9 +44,9 @@ def geometric(
         -2,
     )
     theta = torch.cat([linear, 2 * shift[..., None]], -1) / (1 + 2 * margin)
-    grid = F.affine_grid(theta.flatten(0, 1), [batch * frames, 3, *size], align_corners=False)
     images = crops.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-    out = F.grid_sample(images, grid.to(images), padding_mode="border", align_corners=False)
+    grid = F.affine_grid(theta.flatten(0, 1).to(images), [batch * frames, 3, *size], align_corners=False)
+    out = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     # the geometry moves by the inverse
     moved = torch.einsum("btij,btpj->btpi", torch.linalg.inv(linear), geometry - 0.5 - shift[:, :, None]) + 0.5
     mirror = torch.from_numpy(GEOMETRY_MIRROR)

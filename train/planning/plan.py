@@ -22,19 +22,25 @@ class Plan:
         self.config, self.gpus, self.gpu, self.zero, self.mfu = config, gpus, gpu, zero, mfu
         self.precision = MIXED if config.optim.bf16 else FP32
         self.peak = gpu.peak if config.optim.bf16 else gpu.peak_fp32
-        run = meta_run(config)
-        self.model = run.model.config
-        self.flops: list[StepFlops] = []
+        self.run = meta_run(config)
+        self.model = self.run.model.config
+        self.counted: dict[int, StepFlops] = {}
         self.parts: list[dict[str, tuple[int, int]]] = []
         for index in range(len(config.stages)):
-            self.flops.append(step_flops(run, index))
-            self.parts.append(parameters(run.model))
+            self.run.begin_stage(index)
+            self.parts.append(parameters(self.run.model))
         self.total = sum(total for total, _ in self.parts[0].values())
         memory = [self.memory(i, zero, gpus, stage.clips, False) for i, stage in enumerate(config.stages)]
         self.heaviest = memory.index(max(memory))  # the stage that memory, network and scaling are told for
 
     def trained(self, stage: int) -> int:
         return sum(trained for _, trained in self.parts[stage].values())
+
+    def flops(self, stage: int) -> StepFlops:
+        """Of a step on one GPU; counted when first asked for, which takes a few seconds."""
+        if stage not in self.counted:
+            self.counted[stage] = step_flops(self.run, stage)
+        return self.counted[stage]
 
     # ---- memory -------------------------------------------------------------------------------------------------
 
@@ -77,7 +83,7 @@ class Plan:
 
     def compute_seconds(self, stage: int, gpus: int) -> float:
         """Of one step; where the batch needs checkpointing the learned parts' forward pass is run once more."""
-        settings, flops = self.config.stages[stage], self.flops[stage]
+        settings, flops = self.config.stages[stage], self.flops(stage)
         work = flops.total + gathered_contrast(settings, self.model.dim, sound_width(self.model), gpus)
         if self.recomputes(stage) is not False:
             work += sum(v for k, v in flops.forward.items() if k.startswith(("visual", "decoder")))
@@ -120,7 +126,7 @@ class Plan:
     def report(self) -> dict[str, Any]:
         """Bytes, FLOPs, seconds; memory, network and scaling of the stage that needs most memory."""
         heaviest, stages = self.heaviest, self.config.stages
-        flops = self.flops[heaviest]
+        flops = self.flops(heaviest)
         frames = frames_of(stages[heaviest])
         return {
             "config": self.model.name,
@@ -153,8 +159,8 @@ class Plan:
             "steps": stage.steps,
             "clips_per_gpu": stage.clips,
             "frames_per_gpu": frames,
-            "flops_per_frame": self.flops[index].total / frames,
-            "flops_per_step": self.flops[index].total,
+            "flops_per_frame": self.flops(index).total / frames,
+            "flops_per_step": self.flops(index).total,
             "checkpointing": self.recomputes(index),
             "step_s": at["step_s"],
             "frames_per_second": at["frames_per_second"],

@@ -23,8 +23,8 @@ def plan_text(report: dict[str, Any]) -> str:
     notes = [
         f"{report['precision']}; {report['peak'] / 1e12:.4g} TFLOP/s x {report['mfu']} on a GPU; GB = 1e9 bytes;"
         f" {RESERVE:.0%} of {gpu['memory'] / GIGA:.0f} GB kept in reserve;",
-        f"{gpu['link'] / GIGA:.0f} GB/s a GPU inside a node of {NODE}, {NODE_LINK / GIGA:.0f} GB/s a node between nodes,"
-        " one direction.",
+        f"{gpu['link'] / GIGA:.0f} GB/s a GPU inside a node of {NODE},"
+        f" {NODE_LINK / GIGA:.0f} GB/s a node between nodes, one direction.",
         "Loading data, validation and checkpoints are not in the time; hours count no overlap of network and compute.",
     ]
     warnings = [text for index, row in enumerate(report["stages"]) for text in warning(index, row)]
@@ -46,9 +46,7 @@ def plan_text(report: dict[str, Any]) -> str:
 def warning(index: int, row: dict[str, Any]) -> list[str]:
     """What stands in the way of a stage."""
     if row["checkpointing"] is None:
-        return [
-            f"Stage {index} does not fit the GPU, with activation checkpointing or without: fewer clips, or --zero."
-        ]
+        return [f"Stage {index} does not fit the GPU, not even with activation checkpointing: fewer clips or --zero."]
     if row["checkpointing"]:
         return [f"Stage {index} fits only with activation checkpointing; its second forward pass is in the time."]
     return []
