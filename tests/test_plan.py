@@ -13,12 +13,13 @@ from synclip_core.models import config as profiles
 from synclip_core.models.config import AudioConfig, DecoderConfig, SyncLipMAEConfig, VisualConfig
 from synclip_core.models.layers import Block
 from train import plan as program
-from train.config import AugmentConfig, InitConfig, LossConfig, OptimConfig, PretrainConfig, StageConfig, load_config
+from train.config import AugmentConfig, InitConfig, LossConfig, PretrainConfig, StageConfig, load_config
 from train.data import augment
 from train.objective import pretraining_losses
 from train.planning import activations as kept
 from train.planning.flops import StepFlops, gathered_contrast, meta_run, parameters, random_batch, step_flops
 from train.planning.hardware import GPUS, pass_seconds
+from train.planning.live import LiveTensors
 from train.planning.measure import measure
 from train.planning.network import traffic
 from train.planning.plan import Plan
@@ -243,10 +244,22 @@ def test_scaling_loses_what_the_network_takes() -> None:
 
 
 def test_measured_steps_do_the_planned_work() -> None:
-    report = measure(replace(CONFIG, optim=OptimConfig(bf16=False)), 0, "cpu", 1)
+    report = measure(CONFIG, 0, "cpu", 1)
     assert report["flops_per_step_counted"] == pytest.approx(report["flops_per_step_planned"], rel=0.02)
     assert report["flops_per_second"] == pytest.approx(report["flops_per_step_planned"] / report["seconds_per_step"])
     assert report["frames_per_second"] * report["seconds_per_step"] == pytest.approx(30)
+    assert report["memory_measured"] == pytest.approx(report["memory_planned"], rel=0.15)
+
+
+def test_live_tensors_count_what_is_alive_at_once() -> None:
+    first = torch.zeros(1000)
+    with LiveTensors([first]) as live:
+        second = first + 1
+        view = second.view(10, 100)[2:]
+        third = view * 2
+        del second, view, third
+        first * 3
+    assert live.peak == 4 * (1000 + 1000 + 800)
 
 
 def test_frames_need_not_be_square() -> None:

@@ -12,26 +12,40 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from synclip_core.errors import SyncLipError
 from train.config import PretrainConfig
+from train.data.sampling import Batch
 from train.pretrain import Run, train_step
 
 from .activations import activations
 from .flops import meta_run, parameters, random_batch, step_flops, without_weights
 from .hardware import GPUS
+from .live import LiveTensors
 from .states import AUTOCAST, FP32, states
 
 WARM_UP = 2
 
 
-def peak_memory(device: str) -> float | None:
-    """Most bytes in use so far: tensors on a GPU, the whole process on a CPU; None where the system does not tell."""
-    if device.startswith("cuda"):
-        return float(torch.cuda.max_memory_allocated(device))
+def process_peak() -> float | None:
+    """Most bytes that the process has had in memory; None where the system does not tell."""
     try:
         import resource
     except ImportError:  # Windows
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def tensor_peak(run: Run, batch: Batch, device: str) -> float:
+    """Most bytes of tensors in a step: the allocator's own count on a GPU, LiveTensors elsewhere."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+        train_step(run, batch, device)
+        return float(torch.cuda.max_memory_allocated(device))
+    moments = [value for state in run.optimizer.state.values() for value in state.values()]
+    present = [*run.model.parameters(), *run.average.parameters(), *moments, batch.crops, batch.audio]
+    run.optimizer.zero_grad(set_to_none=True)
+    with LiveTensors(present) as live:
+        train_step(run, batch, device)
+    return float(live.peak)
 
 
 def measure(config: PretrainConfig, stage_index: int, device: str, steps: int) -> dict[str, Any]:
@@ -51,7 +65,7 @@ def measure(config: PretrainConfig, stage_index: int, device: str, steps: int) -
     kept = activations(config.model, stage, precision, checkpointing=False)
     del plan
 
-    before = peak_memory(device)
+    before = process_peak()
     run = Run(without_weights(config), Path(), device)
     run.begin_stage(stage_index)
     run.step = run.stage_start
@@ -64,7 +78,7 @@ def measure(config: PretrainConfig, stage_index: int, device: str, steps: int) -
         train_step(run, batch, device)
     wait(device)
     seconds = (time.perf_counter() - started) / steps
-    after = peak_memory(device)
+    after, tensors = process_peak(), tensor_peak(run, batch, device)
     fused = nullcontext() if device.startswith("cuda") else sdpa_kernel(SDPBackend.MATH)
     with FlopCounterMode(display=False) as counter, fused:
         train_step(run, batch, device)
@@ -82,7 +96,8 @@ def measure(config: PretrainConfig, stage_index: int, device: str, steps: int) -
         "flops_per_second": planned.total / seconds,
         "utilisation": planned.total / seconds / peak if peak else None,
         "memory_planned": held.total + kept,
-        "memory_measured": after - before if after is not None and before is not None else None,
+        "memory_measured": tensors,
+        "process_grew": after - before if after is not None and before is not None else None,
     }
 
 

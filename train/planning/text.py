@@ -112,7 +112,7 @@ def scaling_row(row: dict[str, Any]) -> dict[str, Any]:
 
 def measured_text(report: dict[str, Any]) -> str:
     """The table of measure.measure."""
-    memory, share = report["memory_measured"], report["utilisation"]
+    grew, share = report["process_grew"], report["utilisation"]
     rows = [
         {"": "frames/s", "planned": None, "measured": report["frames_per_second"]},
         {"": "ms a step", "planned": None, "measured": report["seconds_per_step"] * 1e3},
@@ -124,10 +124,11 @@ def measured_text(report: dict[str, Any]) -> str:
         {"": "GFLOP/s", "planned": None, "measured": report["flops_per_second"] / GIGA},
         {"": "% of peak", "planned": None, "measured": None if share is None else 100 * share},
         {
-            "": "peak memory GB",
+            "": "peak of tensors, GB",
             "planned": report["memory_planned"] / GIGA,
-            "measured": None if memory is None else memory / GIGA,
+            "measured": report["memory_measured"] / GIGA,
         },
+        {"": "process grew by, GB", "planned": None, "measured": None if grew is None else grew / GIGA},
     ]
     title = f'{report["device"]}, {report["precision"]}, stage "{report["learn"]}", {report["frames_per_step"]} frames'
     return format_table(title, rows)
