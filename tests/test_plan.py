@@ -13,7 +13,7 @@ from synclip_core.models import config as profiles
 from synclip_core.models.config import AudioConfig, DecoderConfig, SyncLipMAEConfig, VisualConfig
 from synclip_core.models.layers import Block
 from train import plan as program
-from train.config import AugmentConfig, InitConfig, LossConfig, PretrainConfig, StageConfig, load_config
+from train.config import InitConfig, PretrainConfig, StageConfig, load_config
 from train.data import augment
 from train.objective import pretraining_losses
 from train.planning import activations as kept
@@ -279,7 +279,7 @@ def test_frames_need_not_be_square() -> None:
 def test_the_mel_noise_follows_the_device() -> None:
     """Draws are made on the CPU; a tensor that stays there stops the step of a GPU. The meta device stops it too."""
     noisy = augment.mel(torch.empty(2, 80, 40, device="meta"), 1.0, torch.Generator())
-    assert noisy.is_meta and AugmentConfig().mel > 0 and LossConfig().contrastive > 0
+    assert noisy.is_meta
 
 
 def test_the_program_prints_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
