@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from synclip_core.errors import SyncLipError
 from synclip_core.models import config as profiles
@@ -276,9 +278,19 @@ def test_frames_need_not_be_square() -> None:
         assert jittered.shape[-2:] == (64, 32)
 
 
+class OneDevice(TorchDispatchMode):
+    """What a GPU demands: no operation mixes tensors of two devices, single numbers aside."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor) and leaf.ndim]
+        assert len({tensor.device for tensor in tensors}) < 2 or "copy" in str(func), func
+        return func(*args, **(kwargs or {}))
+
+
 def test_the_mel_noise_follows_the_device() -> None:
-    """Draws are made on the CPU; a tensor that stays there stops the step of a GPU. The meta device stops it too."""
-    noisy = augment.mel(torch.empty(2, 80, 40, device="meta"), 1.0, torch.Generator())
+    """Draws are made on the CPU; one that stays there stops the step of a GPU."""
+    with OneDevice():
+        noisy = augment.mel(torch.empty(2, 80, 40, device="meta"), 1.0, torch.Generator())
     assert noisy.is_meta
 
 
