@@ -103,7 +103,7 @@ def bypass_2(
     """
     config, device = model.config.visual, model.logit_scale.device
     images, geometry = augment.geometric(
-        batch.crops.to(device), batch.geometry, batch.margin, config.image_size[0], augmentation.geometric, generator
+        batch.crops.to(device), batch.geometry, batch.margin, config.image_size, augmentation.geometric, generator
     )
     jittered = augment.photometric(images, augmentation.photometric, generator)
     shape = batch.valid.shape

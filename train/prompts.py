@@ -42,12 +42,11 @@ class PromptStore:
 @torch.inference_mode()
 def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Vocal prompts of all frames, [T, width]; one draw of the augmentation for the whole clip."""
-    size = model.config.visual.image_size[0]
     images, _ = augment.geometric(
         torch.from_numpy(clip.crops)[None],
         torch.from_numpy(clip.geometry)[None],
         clip.margin,
-        size,
+        model.config.visual.image_size,
         augmentation.geometric,
         generator,
     )

@@ -10,12 +10,18 @@ from synclip_core.media.geometry import GEOMETRY_MIRROR
 
 
 def geometric(
-    crops: Tensor, geometry: Tensor, margin: float, size: int, strength: float, generator: torch.Generator
+    crops: Tensor,
+    geometry: Tensor,
+    margin: float,
+    size: tuple[int, int],
+    strength: float,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Cut the canonical square, moved, turned, scaled, stretched and mirrored by one draw a clip and a little a frame.
 
     crops: [B, T, S, S, 3] uint8 with `margin` around the canonical square; geometry: [B, T, P, 2] canonical.
-    Returns frames [B, T, 3, size, size] 0..1 and the geometry in the new square.
+    size: height and width of the frames; the square is stretched where they differ (Sapiens takes 1024 x 768).
+    Returns frames [B, T, 3, height, width] 0..1 and the geometry in the new square.
     """
     batch, frames = crops.shape[:2]
 
@@ -38,9 +44,9 @@ def geometric(
         -2,
     )
     theta = torch.cat([linear, 2 * shift[..., None]], -1) / (1 + 2 * margin)
-    grid = F.affine_grid(theta.flatten(0, 1), [batch * frames, 3, size, size], align_corners=False)
     images = crops.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-    out = F.grid_sample(images, grid.to(images), padding_mode="border", align_corners=False)
+    grid = F.affine_grid(theta.flatten(0, 1).to(images), [batch * frames, 3, *size], align_corners=False)
+    out = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     # the geometry moves by the inverse
     moved = torch.einsum("btij,btpj->btpi", torch.linalg.inv(linear), geometry - 0.5 - shift[:, :, None]) + 0.5
     mirror = torch.from_numpy(GEOMETRY_MIRROR)
@@ -75,12 +81,12 @@ def photometric(frames: Tensor, strength: float, generator: torch.Generator) -> 
     bend = uniform(-0.7 * strength, 0.7 * strength, 1, 1)
     x = x * ((1 + bend) - bend * x)
     # a third of the clips loses resolution, as web video does; a third is noisy
-    size = x.shape[-1]
+    height, width = x.shape[-2:]
     soft = torch.rand(batch, generator=generator) < strength / 3
     for index in soft.nonzero().flatten().tolist():
-        low = int(size * (0.35 + 0.45 * torch.rand(1, generator=generator).item()))
-        small = F.interpolate(x[index], size=(low, low), mode="bilinear", antialias=True)
-        x[index] = F.interpolate(small, size=(size, size), mode="bilinear")
+        share = 0.35 + 0.45 * torch.rand(1, generator=generator).item()
+        small = F.interpolate(x[index], size=(int(height * share), int(width * share)), mode="bilinear", antialias=True)
+        x[index] = F.interpolate(small, size=(height, width), mode="bilinear")
     level = uniform(0, 0.05 * strength, 1, 1) * (uniform(0, 1, 1, 1) < 1 / 3)
     noise = torch.randn(x.shape[:1] + (1,) + x.shape[2:], generator=generator).to(x)
     return (x + level * noise).clamp(0, 1)
@@ -97,11 +103,11 @@ def mel(log_mel: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     place = ((axis[None] * factor + offset + 1) / 2 * (bands - 1)).clamp(0, bands - 1)
     low = place.floor().long().clamp(max=bands - 2)
     share = (place - low)[..., None].to(log_mel)
-    low = low[..., None].expand_as(log_mel)
+    low = low[..., None].to(log_mel.device).expand_as(log_mel)
     warped = torch.lerp(log_mel.gather(1, low), log_mel.gather(1, low + 1), share)
     # noise of a random level and a random slope over frequency, on half of the clips
-    noisy = torch.rand(batch, 1, 1, generator=generator) < 0.5
-    level = warped.amax((1, 2), keepdim=True) - 3 - 7 * torch.rand(batch, 1, 1, generator=generator)
-    slope = torch.randn(batch, 1, 1, generator=generator) * axis[None, :, None]
-    grain = torch.randn(warped.shape, generator=generator) * (0.5 * math.sqrt(strength))
+    noisy = (torch.rand(batch, 1, 1, generator=generator) < 0.5).to(log_mel.device)
+    level = warped.amax((1, 2), keepdim=True) - 3 - 7 * torch.rand(batch, 1, 1, generator=generator).to(log_mel)
+    slope = (torch.randn(batch, 1, 1, generator=generator) * axis[None, :, None]).to(log_mel)
+    grain = torch.randn(warped.shape, generator=generator).to(log_mel) * (0.5 * math.sqrt(strength))
     return torch.where(noisy, torch.logaddexp(warped, level + slope + grain), warped)
