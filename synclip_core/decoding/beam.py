@@ -55,15 +55,17 @@ def search(reader: LipReader, hidden: Tensor, options: SearchOptions | None = No
         attention = follow.double().cpu().numpy()
         last = np.array([h.units[-1] if h.units else BLANK for h in alive])
         ctc, states = scorer.extend(np.stack([h.state for h in alive]), last, units)
-        grown: list[Hypothesis] = []
-        for i, h in enumerate(alive):
-            whole = h.attention + attention[i, BLANK]
+        said = np.array([h.attention for h in alive])[:, None] + attention
+        for h, whole in zip(alive, said[:, BLANK], strict=True):
             ended.append(_scored(h.units, whole, scorer.end(h.state), weight, bonus))
-            for k, unit in enumerate(units):
-                more = _scored([*h.units, int(unit)], h.attention + attention[i, unit], ctc[i, k], weight, bonus)
-                more.state = states[i, k]
-                grown.append(more)
-        alive = sorted(grown, key=lambda h: -h.score)[: options.beam]
+        scores = weight * ctc + (1 - weight) * said[:, units]  # all are one unit longer: the bonus makes no difference
+        grown: list[Hypothesis] = []
+        for place in np.argsort(-scores, axis=None, kind="stable")[: options.beam]:
+            i, k = np.unravel_index(place, scores.shape)
+            more = _scored([*alive[i].units, int(units[k])], float(said[i, units[k]]), float(ctc[i, k]), weight, bonus)
+            more.state = states[i, k]
+            grown.append(more)
+        alive = grown
         ended = sorted(ended, key=lambda h: -h.score)[: options.beam]
         # a longer text is never likelier; only the bonus could still lift it
         left = longest - len(alive[0].units)
