@@ -4,8 +4,10 @@ import math
 
 import torch
 
+from synclip_core.models.vsr import LipReader, VsrConfig
 from synclip_core.objectives.contrastive import contrastive_loss, positive_set
 from synclip_core.objectives.decorrelation import decorrelation_loss
+from synclip_core.objectives.lip_reading import LipReadingLoss
 from synclip_core.objectives.reconstruction import reconstruction_loss
 
 
@@ -54,3 +56,21 @@ def test_reconstruction_counts_hidden_patches_only() -> None:
     predicted[0, 0] = 9.0  # visible: free
     predicted[0, 1] = 1.0
     assert abs(float(reconstruction_loss(predicted, target, torch.tensor([[0]]))) - 1 / 3) < 1e-6
+
+
+def test_a_frozen_reader_pulls_tokens_towards_its_text() -> None:
+    torch.manual_seed(0)
+    config = VsrConfig(units=("a", "b", "c"), dim=8, width=16, heads=2, layers=1, kernel=3, decoder_layers=1)
+    loss = LipReadingLoss(LipReader(config)).train()
+    before = {name: tensor.clone() for name, tensor in loss.reader.state_dict().items()}
+    tokens = torch.nn.Parameter(torch.randn(1, 6, 8))
+    valid, texts = torch.ones(1, 6, dtype=torch.bool), [torch.tensor([1, 3, 2])]
+    optimizer = torch.optim.Adam([tokens, *loss.parameters()], lr=0.05)
+    first = loss(tokens, valid, texts)
+    torch.testing.assert_close(first, loss(tokens, valid, texts))  # no dropout
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss(tokens, valid, texts).backward()
+        optimizer.step()
+    assert loss(tokens, valid, texts).item() < 0.8 * first.item()
+    assert all(torch.equal(before[name], tensor) for name, tensor in loss.reader.state_dict().items())
