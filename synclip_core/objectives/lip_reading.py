@@ -20,5 +20,5 @@ class LipReadingLoss(nn.Module):
         return super().train(False)
 
     def forward(self, tokens: Tensor, valid: Tensor, texts: list[Tensor]) -> Tensor:
-        """tokens: [B, T, dim], L2-normalised; valid: [B, T] bool; texts: units as in `hybrid_loss`. Returns a scalar."""
+        """tokens: [B, T, dim], L2-normalised; valid: [B, T] bool; texts: units as in `hybrid_loss`; a scalar."""
         return hybrid_loss(self.reader, tokens, valid, texts, self.ctc_weight, smoothing=0.0)[0]
