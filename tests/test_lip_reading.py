@@ -160,3 +160,10 @@ def test_transcribe_reads_a_silent_video_and_writes_subtitles(tmp_path, capsys, 
     assert first["verdict"] in ("unsure", "read") and first["duration_s"] == pytest.approx(11.28)
     assert first["text"] == " ".join(word["text"] for word in first["words"])
     assert (tmp_path / f"said-{CLIP.stem}.srt").read_text().startswith("1\n00:")
+
+
+def test_transcribe_says_a_line_a_file(capsys, tmp_path):
+    assert cli.main(["transcribe", str(CLIP), "gone.mp4"]) == 4
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{CLIP}: ") and "(confidence 0." in first and "51 words of GRID" in first
+    assert second.startswith("gone.mp4: no such file") and second.count("gone.mp4") == 1

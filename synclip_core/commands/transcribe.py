@@ -90,7 +90,8 @@ def _tools(args: argparse.Namespace) -> "tuple[SyncPipeline, Reader]":
 
 def _line(transcript: "Transcript") -> str:
     if transcript.verdict == "error":
-        return f"{transcript.file}: {transcript.note}"
-    sure = "" if transcript.confidence is None else f"  (confidence {transcript.confidence:.2f})"
-    note = f"  [{transcript.note}]" if transcript.note else ""
-    return f"{transcript.file}: {transcript.text}{sure}{note}"
+        note = transcript.note
+        return note if note.startswith(transcript.file) else f"{transcript.file}: {note}"
+    sure = "" if transcript.confidence is None else f"(confidence {transcript.confidence:.2f})"
+    note = f"[{transcript.note}]" if transcript.note else ""
+    return f"{transcript.file}: " + "  ".join(filter(None, (transcript.text, sure, note)))
