@@ -17,10 +17,10 @@ from safetensors import safe_open
 from benchmarks.memory import memory_mb
 from synclip_core.checkpoint import load_checkpoint
 from synclip_core.lip_reading import read_lips
-from synclip_core.models.synclipmae import normalise
 from synclip_core.reader_file import load_reader
-from train.vsr.batches import centred
+from train.vsr.batches import plain_tokens
 from train.vsr.corpus import read_corpus, stem
+from train.vsr.features import Utterance
 from train.vsr.score import ErrorRate
 
 
@@ -39,9 +39,9 @@ def main() -> int:
         with safe_open(path, "np") as file:
             parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             spoken = corpus[stem(Path(json.loads(file.metadata()["file"])).name)]
-        prompts = centred(parts["prompts"][0].astype(np.float32), parts["valid"].astype(bool))
-        with torch.inference_mode():
-            sentences.append((normalise(model.vocal_head(torch.from_numpy(prompts)[None]))[0].numpy(), spoken.text))
+        valid = parts["valid"].astype(bool)
+        utterance = Utterance(path.stem, path.stem, spoken, parts["prompts"], valid, parts["audio"])
+        sentences.append((plain_tokens(model.vocal_head, utterance), spoken.text))
     alone = ErrorRate()
     for tokens, said in sentences[:20]:
         alone.add(said, read_lips(reader, tokens, np.ones(len(tokens), bool)).text)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..synclip_core.attributes import AttributeReport, LabelResult
-from .panel import AMBER, BLUE, FAINT, GREEN, GREY, INK, PANEL, PAPER, WIDTH, draw_words
+from .panel import AMBER, BLUE, FAINT, GREEN, GREY, INK, PANEL, PAPER, WIDTH, draw_words, write
 
 ROW, HEAD, FOOT = 60, 116, 36
 LEFT, RIGHT = 196, 536  # of the curves; the label stands before them, the figure after them
@@ -22,12 +22,12 @@ def draw_attributes(report: AttributeReport) -> Image.Image:
     draw.rectangle((0, 0, 10, image.height), fill=colour)
     words = report.words.split("; ")[0] if len(report.words) > 80 else report.words
     draw_words(draw, words[:1].upper() + words[1:], colour)
-    _text(draw, 24, 84, _facts(report, len(rows)), 18, GREY)
+    write(draw, 24, 84, _facts(report, len(rows)), 18, GREY)
     for place, k in enumerate(rows):
         _row(draw, HEAD + ROW * place, report.labels[k], report.probabilities[:, k])
     bottom = HEAD + ROW * len(rows) + 6
-    _text(draw, LEFT, bottom, "0 s", 16, GREY)
-    _text(draw, RIGHT, bottom, f"{report.duration_s or 0:.1f} s", 16, GREY, "ra")
+    write(draw, LEFT, bottom, "0 s", 16, GREY)
+    write(draw, RIGHT, bottom, f"{report.duration_s or 0:.1f} s", 16, GREY, "ra")
     return image
 
 
@@ -54,7 +54,7 @@ def _row(draw: ImageDraw.ImageDraw, top: int, result: LabelResult, values: np.nd
     ink = INK if result.share else GREY
     draw.text((24, (high + low) / 2), name, fill=ink, font=font or ImageFont.load_default(12), anchor="lm")
     figure = result.share if result.per == "frame" else result.probability
-    _text(draw, RIGHT + 14, (high + low) / 2, "-" if figure is None else f"{100 * figure:.0f} %", 20, ink, "lm")
+    write(draw, RIGHT + 14, (high + low) / 2, "-" if figure is None else f"{100 * figure:.0f} %", 20, ink, "lm")
 
     def y(value: float) -> float:
         return low - value * (low - high)
@@ -85,15 +85,3 @@ def _holds(result: LabelResult, length: int) -> np.ndarray:
     for start, end in result.spans:
         holds[round(start * 25) : round(end * 25)] = True
     return holds
-
-
-def _text(
-    draw: ImageDraw.ImageDraw,
-    x: float,
-    y: float,
-    text: str,
-    size: int,
-    colour: tuple[int, int, int],
-    anchor: str = "la",
-) -> None:
-    draw.text((x, y), text, fill=colour, font=ImageFont.load_default(size), anchor=anchor)

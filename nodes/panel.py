@@ -101,3 +101,16 @@ def _curve(draw: ImageDraw.ImageDraw, report: ScoreReport, colour: tuple[int, in
     draw.ellipse((x - 8, y - 8, x + 8, y + 8), fill=colour, outline=PAPER, width=2)
     draw.text((LEFT, BOTTOM + 28), "audio late", fill=GREY, font=font)
     draw.text((RIGHT, BOTTOM + 28), "audio early", fill=GREY, font=font, anchor="ra")
+
+
+def write(
+    draw: ImageDraw.ImageDraw,
+    x: float,
+    y: float,
+    text: str,
+    size: int,
+    colour: tuple[int, int, int],
+    anchor: str = "la",
+) -> None:
+    """A line of text in the panels' font; anchor: as PIL has it, the left end of the top unless given."""
+    draw.text((x, y), text, fill=colour, font=ImageFont.load_default(size), anchor=anchor)

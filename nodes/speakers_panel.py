@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ..synclip_core.speakers import FaceScore
-from .panel import AMBER, FAINT, GREEN, GREY, INK, PANEL, PAPER
+from .panel import AMBER, FAINT, GREEN, GREY, INK, PANEL, PAPER, write
 
 WIDTH, ROW, HEAD, FOOT = 640, 120, 52, 40
 LEFT, RIGHT = 136, 616
@@ -18,15 +18,15 @@ def draw_speakers(faces: Sequence[FaceScore]) -> Image.Image:
     image = Image.new("RGB", (WIDTH, HEAD + ROW * max(1, len(rows)) + FOOT), PAPER)
     draw = ImageDraw.Draw(image)
     end = max((face.last_s for face in faces), default=1.0)
-    _text(draw, 24, 14, _title(faces), 24, GREEN if faces and faces[0].talks else GREY)
+    write(draw, 24, 14, _title(faces), 24, GREEN if faces and faces[0].talks else GREY)
     for number, face in enumerate(rows):
         _row(image, draw, HEAD + number * ROW, face, end, first=number == 0)
     if not rows:
-        _text(draw, 24, HEAD + 36, "No face was found.", 22, INK)
-    _text(draw, LEFT, image.height - 30, "0 s", 16, GREY)
-    _text(draw, RIGHT, image.height - 30, f"{end:.1f} s", 16, GREY, "ra")
+        write(draw, 24, HEAD + 36, "No face was found.", 22, INK)
+    write(draw, LEFT, image.height - 30, "0 s", 16, GREY)
+    write(draw, RIGHT, image.height - 30, f"{end:.1f} s", 16, GREY, "ra")
     if len(faces) > SHOWN:
-        _text(draw, WIDTH / 2, image.height - 30, f"and {len(faces) - SHOWN} more", 16, GREY, "ma")
+        write(draw, WIDTH / 2, image.height - 30, f"and {len(faces) - SHOWN} more", 16, GREY, "ma")
     return image
 
 
@@ -44,8 +44,8 @@ def _row(image: Image.Image, draw: ImageDraw.ImageDraw, top: int, face: FaceScor
     confidence = face.result.confidence
     sure = "" if confidence is None else f"   confidence {confidence:.2f}"
     words = face.result.text.split(":")[0] if face.talks else "does not fit the voice"
-    _text(draw, LEFT, top + 10, f"{words}{sure}", 20, INK if face.talks else GREY)
-    _text(draw, LEFT, top + 38, f"face {face.index} (0 is the leftmost), at {face.to_json()['face']} px", 16, GREY)
+    write(draw, LEFT, top + 10, f"{words}{sure}", 20, INK if face.talks else GREY)
+    write(draw, LEFT, top + 38, f"face {face.index} (0 is the leftmost), at {face.to_json()['face']} px", 16, GREY)
 
     def at(seconds: float) -> float:
         return LEFT + seconds / end * (RIGHT - LEFT)
@@ -60,15 +60,3 @@ def _row(image: Image.Image, draw: ImageDraw.ImageDraw, top: int, face: FaceScor
         centre = (window["start_s"] + window["end_s"]) / 2
         if window["lag_frames"] is not None:
             draw.rectangle((at(centre - step / 2), bar[0], at(centre + step / 2) - 1, bar[1]), fill=colour)
-
-
-def _text(
-    draw: ImageDraw.ImageDraw,
-    x: float,
-    y: float,
-    text: str,
-    size: int,
-    colour: tuple[int, int, int],
-    anchor: str = "la",
-) -> None:
-    draw.text((x, y), text, fill=colour, font=ImageFont.load_default(size), anchor=anchor)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .attribute_file import require_match
 from .errors import SyncLipError
+from .media.speech import runs
 from .models.attributes import BLOCK, AttributeGroup, AttributeHead, motion_features, uniform_frames
 from .report import FPS, plain
 
@@ -189,8 +190,7 @@ def _results(
 
 def spans_of(mask: np.ndarray) -> list[tuple[float, float]]:
     """bool [T] at 25 fps -> (start, end) in seconds of each stretch of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return [(a / FPS, b / FPS) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+    return [(begin / FPS, end / FPS) for begin, end in runs(mask, True)]
 
 
 def _plain(name: str) -> str:

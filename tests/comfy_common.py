@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import av
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,6 +98,12 @@ class Server:
 def failure(history: dict) -> str:
     errors = [data for kind, data in history["status"]["messages"] if kind == "execution_error"]
     return f"{errors[0]['node_type']}: {errors[0]['exception_message']}" if errors else str(history["status"])
+
+
+def packets(path: Path, kind: str = "video") -> list[bytes]:
+    """What a file's first track of that kind holds, packet by packet."""
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(**{kind: 0}) if packet.size]
 
 
 def workflow(name: str, **inputs: object) -> dict:

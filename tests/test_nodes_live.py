@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from comfy_common import PACK, ROOT, running, workflow
+from comfy_common import PACK, ROOT, packets, running, workflow
 from PIL import Image
 
 from synclip_core.attribute_file import load_head, save_head
@@ -80,11 +80,6 @@ def test_sync_score_shows_its_picture(server):
     assert picture.shape == (416, 640, 3)
     left = picture[50, 2].astype(int)  # the bar at the edge: green for a clip in sync
     assert left[1] > left[0] + 50 and left[1] > left[2] + 50
-
-
-def packets(path):
-    with av.open(str(path)) as container:
-        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
 
 def test_fix_sync_repairs_and_leaves_the_picture(server, pipeline, early):

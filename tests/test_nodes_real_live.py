@@ -5,7 +5,7 @@ import json
 
 import av
 import pytest
-from comfy_common import running, workflow
+from comfy_common import packets, running, workflow
 
 from synclip_core import cli
 from synclip_core.media.align import write_aligned
@@ -54,11 +54,6 @@ def test_scores_equal_the_command_line(server, capsys, clip):
     want = said_by_cli(capsys, server.base / "input" / clip)
     assert said_by(server.run(workflow("score_video", n1__file=clip)), "2") == want
     assert said_by(server.run(workflow("score_tokens", n1__file=clip)), "6") == want
-
-
-def packets(path, kind):
-    with av.open(str(path)) as container:
-        return [bytes(packet) for packet in container.demux(**{kind: 0}) if packet.size]
 
 
 @pytest.mark.parametrize("clip", CLIPS)

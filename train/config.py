@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -105,15 +106,23 @@ class PretrainConfig:
     checkpoint_every: int = 100
 
 
-def load_config(path: str | Path) -> PretrainConfig:
-    """Read and check a YAML. Raises SyncLipError naming the unknown key or the value of the wrong type."""
+T = TypeVar("T")
+
+
+def read_config(cls: type[T], path: str | Path) -> T:
+    """A config dataclass from a YAML. Raises SyncLipError naming the unknown key or the value of the wrong type."""
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise SyncLipError(f"{path}: cannot read the config ({error.strerror})") from error
     except yaml.YAMLError as error:
         raise SyncLipError(f"{path}: not valid YAML: {error}") from error
-    config = from_dict(PretrainConfig, data or {}, str(path))
+    return from_dict(cls, data or {}, str(path))
+
+
+def load_config(path: str | Path) -> PretrainConfig:
+    """Read and check a YAML of pretraining. Raises SyncLipError naming the setting that is wrong."""
+    config = read_config(PretrainConfig, path)
     for number, stage in enumerate(config.stages):
         if stage.learn not in LEARNED_BY:
             known = ", ".join(LEARNED_BY)

@@ -27,7 +27,8 @@ from synclip_core.models.config import to_dict
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.vsr import LipReader, VsrConfig, hybrid_loss
 from synclip_core.reader_file import Reader, load_reader, save_reader
-from train.vsr.batches import Batches, VsrBatch, centred
+from train.run_state import follow, packed, parameter_groups, part, restore_optimizer
+from train.vsr.batches import Batches, VsrBatch, plain_tokens
 from train.vsr.config import AlignConfig, VsrTrainConfig, load_vsr_config
 from train.vsr.corpus import read_corpus
 from train.vsr.features import Utterance, load_utterances
@@ -96,11 +97,7 @@ class Run:
             reader.load_state_dict(start.network.state_dict())
         self.student = Student(checkpoint.model, reader, config).train()
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
-        learned = [p for p in self.student.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in learned if p.ndim > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        groups = parameter_groups(self.student.parameters(), config.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
         self.step, self.best = 0, math.inf
 
@@ -119,10 +116,7 @@ class Run:
         skipped = not bool(torch.isfinite(norm))
         if not skipped:
             self.optimizer.step()
-            decay = min(config.average, (1 + self.step) / (10 + self.step))
-            with torch.no_grad():
-                for mean, now in zip(self.average.parameters(), self.student.parameters(), strict=True):
-                    mean.lerp_(now, 1 - decay)
+            follow(self.average, self.student, config.average, self.step)
         self.step += 1
         values = {name: float(value) for name, value in parts.items()}
         return {"loss": float(loss.detach()), **values, "grad_norm": float(norm), "skipped": float(skipped)}
@@ -132,14 +126,9 @@ class Run:
         return self.out / "last.safetensors"
 
     def save(self) -> None:
-        tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        tensors = packed({"student": self.student, "average": self.average}, self.optimizer)
         header = {"step": str(self.step), "best": str(self.best), "config": json.dumps(to_dict(self.config))}
-        save_safetensors(
-            self.state_path, {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, header
-        )
+        save_safetensors(self.state_path, tensors, header)
 
     def resume(self) -> None:
         """Go on from the folder's last checkpoint. Raises SyncLipError where it belongs to another config."""
@@ -148,17 +137,9 @@ class Run:
         tensors, header = read_safetensors(self.state_path)
         if json.loads(header["config"]) != json.loads(json.dumps(to_dict(self.config))):
             raise SyncLipError(f"{self.state_path}: was written with another config; choose another --out folder")
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.student.load_state_dict(part("student."))
-        self.average.load_state_dict(part("average."))
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in part("optimizer.").items():
-            index, name = key.split(".", 1)
-            state.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.student.load_state_dict(part(tensors, "student"))
+        self.average.load_state_dict(part(tensors, "average"))
+        restore_optimizer(self.optimizer, tensors)
         self.step, self.best = int(header["step"]), float(header["best"])
 
     def reader(self, record: dict) -> Reader:
@@ -183,13 +164,10 @@ def judge(run: Run, utterances: list[Utterance], beam: int) -> tuple[ErrorRate, 
     """Word errors of the averaged weights on plain views, and the confidence of each reading."""
     reader, options = run.reader({}), replace(run.config.search, beam=beam)
     errors, sure = ErrorRate(), []
-    with torch.inference_mode():
-        for utterance in utterances:
-            prompts = centred(utterance.prompts[0].astype(np.float32), utterance.valid)
-            tokens = run.average.tokens(torch.from_numpy(prompts)[None])[0].numpy()
-            found = read_lips(reader, tokens, utterance.valid, options=options)
-            errors.add(utterance.spoken.text, found.text)
-            sure.append(found.confidence or 0.0)
+    for utterance in utterances:
+        found = read_lips(reader, plain_tokens(run.average.head, utterance), utterance.valid, options=options)
+        errors.add(utterance.spoken.text, found.text)
+        sure.append(found.confidence or 0.0)
     return errors, sure
 
 

@@ -27,6 +27,7 @@ from train.config import LEARNED_BY, OptimConfig, PretrainConfig, StageConfig, l
 from train.data.sampling import ClipSource, ClipStore, Prefetcher, Sampler
 from train.objective import pretraining_losses
 from train.prompts import PromptStore
+from train.run_state import follow, packed, parameter_groups, part, restore_optimizer
 from train.validation import validate
 
 SHOWN = ("contrastive", "video_mse", "geometry")  # losses on the progress bar
@@ -60,12 +61,7 @@ class Run:
         parts = LEARNED_BY[self.stage.learn]
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in self.frozen and name.startswith(parts))
-        decay = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
-        rest = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
-        groups = [
-            {"params": decay, "weight_decay": self.config.optim.weight_decay},
-            {"params": rest, "weight_decay": 0.0},
-        ]
+        groups = parameter_groups(self.model.parameters(), self.config.optim.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=self.stage.lr, betas=(0.9, 0.95))
 
     @property
@@ -74,11 +70,7 @@ class Run:
 
     def save(self) -> None:
         """Everything that a resume needs, as tensors: weights, averages, optimiser moments."""
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+        tensors = packed({"model": self.model, "average": self.average}, self.optimizer)
         header = {"step": str(self.step), "stage": str(self.stage_index), "config": json.dumps(to_dict(self.config))}
         save_safetensors(self.state_path, tensors, header)
 
@@ -93,20 +85,10 @@ class Run:
             raise SyncLipError(
                 f"{self.state_path}: was written with another model or other stages; choose another --out folder"
             )
-
-        def part(prefix: str) -> dict[str, torch.Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.average.load_state_dict(part("average."))
+        self.average.load_state_dict(part(tensors, "average"))
         self.begin_stage(int(header["stage"]))
-        self.model.load_state_dict(part("model."))
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in part("optimizer.").items():
-            index, name = key.split(".", 1)
-            state.setdefault(int(index), {})[name] = value
-        whole = self.optimizer.state_dict()
-        whole["state"] = state
-        self.optimizer.load_state_dict(whole)
+        self.model.load_state_dict(part(tensors, "model"))
+        restore_optimizer(self.optimizer, tensors)
         self.step = int(header["step"])
 
     def export(self, path: Path, record: dict) -> None:
@@ -158,11 +140,7 @@ def train_step(run: Run, batch, device: str) -> dict[str, float]:
     skipped = not bool(torch.isfinite(norm))
     if not skipped:
         run.optimizer.step()
-        # early on the average follows quickly, or it would carry the random start for ever
-        decay = min(config.optim.ema, (1 + run.step) / (10 + run.step))
-        with torch.no_grad():
-            for mean, now in zip(run.average.parameters(), run.model.parameters(), strict=True):
-                mean.lerp_(now, 1 - decay)
+        follow(run.average, run.model, config.optim.ema, run.step)
     run.step += 1
     values = {name: float(value.detach()) for name, value in losses.parts.items()}
     return {"total": float(losses.total.detach()), **values, "grad_norm": float(norm), "skipped": float(skipped)}

@@ -1,7 +1,8 @@
 """Sync tables on the validation shards while training: quick, on whole samples, with the averaged weights."""
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,15 @@ from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from train.data.clip import Clip
 from train.data.sampling import ClipStore
 from train.prompts import PLAIN, clip_prompts
+
+
+class Judged(NamedTuple):
+    """audio, vocal: [T, dim] tokens of a clip; valid: bool [T]; truth: its lag in frames."""
+
+    audio: np.ndarray
+    vocal: np.ndarray
+    valid: np.ndarray
+    truth: int = 0
 
 
 @torch.inference_mode()
@@ -30,30 +40,32 @@ def validate(model: SyncLipMAE, stores: dict[str, ClipStore], limit: int = 40, s
     """Acc@K and R@1 by group. Unchecked clips are judged against their own offset from `train.prepare`."""
     was_training = model.training
     model.eval()
-    groups: dict[str, list[tuple[np.ndarray, np.ndarray, Clip]]] = defaultdict(list)
+    groups: dict[str, list[Judged]] = defaultdict(list)
     for name, store in stores.items():
         keys = sorted(k for k, m in store.meta.items() if m["frames"] >= 50)
         for key in np.random.default_rng(seed).permutation(keys)[:limit]:
             clip = store[str(key)]
             group = "trusted" if clip.meta["sync"] == "trusted" else "unchecked"
-            groups[f"{name}/{group}"].append((*clip_tokens(model, clip), clip))
+            groups[f"{name}/{group}"].append(
+                Judged(*clip_tokens(model, clip), clip.valid, int(clip.meta.get("offset", 0)))
+            )
     model.train(was_training)
-    report = {}
-    for name, items in groups.items():
-        totals = {k: WindowLag() for k in (1, 5, 15)}
-        near = []
-        for audio, vocal, clip in items:
-            truth = int(clip.meta.get("offset", 0))
-            for window, result in window_lag(audio, vocal, truth, valid=clip.valid).items():
-                totals[window] += result
-            lag = best_lag(distance_curve(audio, vocal, valid=clip.valid))
-            near.append(lag is not None and abs(lag - truth) <= 1)
-        ranks = mixed([(a, v, c.valid) for a, v, c in items], np.random.default_rng(seed))
-        queries = sum(r.queries for r in ranks)
-        report[name] = {
-            "clips": len(items),
-            **{f"acc@{k}": round(100 * (t.acc or 0), 1) for k, t in totals.items()},
-            "r@1": round(100 * sum(r.hits[0] for r in ranks) / max(1, queries), 1),
-            "clip_lag": round(100 * float(np.mean(near)), 1),
-        }
-    return report
+    return {name: {"clips": len(items), **sync_figures(items, seed)} for name, items in groups.items()}
+
+
+def sync_figures(items: Sequence[Judged], seed: int = 0) -> dict[str, float]:
+    """Acc@K, R@1 (mixed) and clip lag of whole clips, in percent."""
+    totals = {k: WindowLag() for k in (1, 5, 15)}
+    near = []
+    for item in items:
+        for window, result in window_lag(item.audio, item.vocal, item.truth, valid=item.valid).items():
+            totals[window] += result
+        lag = best_lag(distance_curve(item.audio, item.vocal, valid=item.valid))
+        near.append(lag is not None and abs(lag - item.truth) <= 1)
+    ranks = mixed([(item.audio, item.vocal, item.valid) for item in items], np.random.default_rng(seed))
+    queries = sum(r.queries for r in ranks)
+    return {
+        **{f"acc@{k}": round(100 * (t.acc or 0), 1) for k, t in totals.items()},
+        "r@1": round(100 * sum(r.hits[0] for r in ranks) / max(1, queries), 1),
+        "clip_lag": round(100 * float(np.mean(near)), 1),
+    }

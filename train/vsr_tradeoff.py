@@ -18,14 +18,12 @@ import torch
 from synclip_core.checkpoint import load_checkpoint
 from synclip_core.errors import SyncLipError
 from synclip_core.lip_reading import read_lips
-from synclip_core.metrics.distance import best_lag, distance_curve
-from synclip_core.metrics.r_precision import mixed
-from synclip_core.metrics.window_lag import WindowLag, window_lag
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.reader_file import Reader, load_reader
 from train.evaluation.tables import format_table, write_json
 from train.finetune_vsr import finetune
-from train.vsr.batches import centred
+from train.validation import Judged, sync_figures
+from train.vsr.batches import plain_tokens
 from train.vsr.config import AlignConfig, load_vsr_config
 from train.vsr.corpus import read_corpus
 from train.vsr.features import Utterance, load_utterances
@@ -41,27 +39,14 @@ VARIANTS = {
 
 @torch.inference_mode()
 def judge_both(model: SyncLipMAE, reader: Reader, utterances: list[Utterance]) -> dict[str, Any]:
-    """WER, CER, Acc@K, R@1 (mixed) and clip lag on whole clips."""
-    errors, totals, tokens = ErrorRate(), {k: WindowLag() for k in (1, 5, 15)}, []
+    """WER, CER, and the sync figures of whole clips as they are, in percent."""
+    errors, judged = ErrorRate(), []
     for utterance in utterances:
-        prompts = centred(utterance.prompts[0].astype(np.float32), utterance.valid)
-        vocal = normalise(model.vocal_head(torch.from_numpy(prompts)[None]))[0].numpy()
+        vocal = plain_tokens(model.vocal_head, utterance)
         wave = torch.from_numpy(utterance.audio.astype(np.float32))[None]
-        audio = normalise(model.audio_tokens(wave))[0].numpy()
+        judged.append(Judged(normalise(model.audio_tokens(wave))[0].numpy(), vocal, utterance.valid))
         errors.add(utterance.spoken.text, read_lips(reader, vocal, utterance.valid).text)
-        tokens.append((audio, vocal, utterance.valid))
-        for window, result in window_lag(audio, vocal, 0, valid=utterance.valid).items():
-            totals[window] += result
-    lags = [best_lag(distance_curve(a, v, valid=valid)) for a, v, valid in tokens]
-    ranks = mixed(tokens, np.random.default_rng(0))
-    return {
-        "clips": len(utterances),
-        "WER %": round(errors.wer, 2),
-        "CER %": round(errors.cer, 2),
-        **{f"Acc@{k} %": round(100 * (t.acc or 0), 1) for k, t in totals.items()},
-        "R@1 %": round(100 * sum(r.hits[0] for r in ranks) / max(1, sum(r.queries for r in ranks)), 1),
-        "clip lag %": round(100 * float(np.mean([lag is not None and abs(lag) <= 1 for lag in lags])), 1),
-    }
+    return {**errors.to_json(), **sync_figures(judged)}
 
 
 def tradeoff(config_path: Path, out: Path, split: str) -> list[dict[str, Any]]:

@@ -60,7 +60,8 @@ def _floor_and_peak(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.interp(hops, centres, floors), np.interp(hops, centres, peaks)
 
 
-def _runs(mask: np.ndarray, value: bool) -> list[tuple[int, int]]:
+def runs(mask: np.ndarray, value: bool) -> list[tuple[int, int]]:
+    """mask: bool [n]. First and end of each stretch of `value`."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], (mask == value).astype(np.int8), [0]])))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
@@ -86,10 +87,10 @@ def speech_by_level(levels: np.ndarray) -> np.ndarray:
     threshold = np.clip(floor + ABOVE_FLOOR_DB, peak - BELOW_PEAK_DB[0], peak - BELOW_PEAK_DB[1])
     loud = (levels > np.maximum(threshold, ABSOLUTE_DB)) & (peak - floor > RANGE_DB)
     mask = loud.reshape(ticks, HOPS).sum(1) >= 2
-    for begin, end in _runs(mask, False):
+    for begin, end in runs(mask, False):
         if begin > 0 and end < ticks and end - begin <= _BRIDGE_TICKS:
             mask[begin:end] = True
-    for begin, end in _runs(mask, True):
+    for begin, end in runs(mask, True):
         if end - begin < _BURST_TICKS:
             mask[begin:end] = False
     return mask

@@ -11,7 +11,7 @@ from synclip_core.errors import SyncLipError
 from synclip_core.lip_reading import read_lips
 from synclip_core.pipeline import SyncPipeline
 from synclip_core.reader_file import Reader
-from train.vsr.corpus import Spoken, read_corpus, stem
+from train.vsr.corpus import Spoken, read_corpus, text_of
 from train.vsr.score import ErrorRate
 
 from .clips import SUBSETS, read_clips
@@ -44,7 +44,7 @@ def evaluate_vsr(
             readings.append({"file": clip.file, "error": str(error)})
             continue
         found = read_lips(reader, streams.vocal, streams.valid, options=options)
-        spoken = texts.get(stem(clip.file)) or texts.get(Path(clip.file).stem)
+        spoken = text_of(texts, clip.file)
         if spoken is not None:
             errors[clip.subset].add(spoken.text, found.text)
         sure[clip.subset].append(found.confidence or 0.0)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synclip_core.models.synclipmae import VocalHead, normalise
 from train.vsr.config import VsrDataConfig
 from train.vsr.features import Utterance
 
@@ -130,6 +131,13 @@ def centred(prompts: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """The clip's mean prompt taken out, as VocalHead.centered does it."""
     mean = prompts[valid].mean(0) if valid.any() else 0.0
     return (prompts - mean) * valid[:, None]
+
+
+@torch.inference_mode()
+def plain_tokens(head: VocalHead, utterance: Utterance) -> np.ndarray:
+    """Vocal tokens float32 [T, dim] of the view that nothing was done to, as inference gives them."""
+    prompts = centred(utterance.prompts[0].astype(np.float32), utterance.valid)
+    return normalise(head(torch.from_numpy(prompts)[None]))[0].numpy()
 
 
 def _resampled(values: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -3,11 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from synclip_core.decoding.beam import SearchOptions
 from synclip_core.errors import SyncLipError
-from synclip_core.models.config import from_dict
+from train.config import read_config
 from train.vsr.corpus import LAYOUTS
 
 
@@ -76,13 +74,7 @@ class VsrTrainConfig:
 
 def load_vsr_config(path: str | Path) -> VsrTrainConfig:
     """Read and check a YAML. Raises SyncLipError naming the setting that is wrong."""
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise SyncLipError(f"{path}: cannot read the config ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise SyncLipError(f"{path}: not valid YAML: {error}") from error
-    config = from_dict(VsrTrainConfig, data, str(path))
+    config = read_config(VsrTrainConfig, path)
     for name, value, known in (
         ("data.layout", config.data.layout, LAYOUTS),
         ("align.loss", config.align.loss, ("none", "l1", "conv")),

@@ -50,6 +50,11 @@ def stem(file: str) -> str:
     return file.rsplit(".", 1)[0] if "." in Path(file).name else file
 
 
+def text_of(corpus: dict[str, Spoken], file: str) -> Spoken | None:
+    """What a video says; corpora name it by its path or by its bare name."""
+    return corpus.get(stem(file)) or corpus.get(Path(stem(file)).name)
+
+
 def _read_csv(path: Path) -> dict[str, Spoken]:
     with open(path, newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))

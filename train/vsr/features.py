@@ -18,7 +18,7 @@ from synclip_core.commands.atomic import atomic_path
 from train.config import AugmentConfig
 from train.data.sampling import ClipStore
 from train.prompts import PLAIN, clip_prompts
-from train.vsr.corpus import Spoken, stem
+from train.vsr.corpus import Spoken, text_of
 
 
 @dataclass
@@ -52,7 +52,7 @@ def load_utterances(
     cache.mkdir(parents=True, exist_ok=True)
     for key in tqdm(sorted(whole), desc=f"features, {split}", unit="clip", leave=False, disable=None):
         file = store.meta[key]["file"]
-        spoken = corpus.get(stem(file)) or corpus.get(stem(Path(file).name))
+        spoken = text_of(corpus, file)
         if spoken is None or not spoken.text:
             continue
         path = cache / f"{checkpoint.sha256[:12]}-{views}" / f"{key}.safetensors"
