@@ -51,6 +51,7 @@ class LossConfig:
         0.5  # share of a second contrast among the frames of the same clip only, where identity cannot help
     )
     shuffle_identity: float = 0.5  # probability of the identity shuffle
+    passes: tuple[str, ...] = ("video", "audio")  # what conditions the decoder; one of them: single-pass decoding
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,13 @@ def load_config(path: str | Path) -> PretrainConfig:
             raise SyncLipError(f"{path}: stages[{number}].learn is {stage.learn!r}; expected one of {known}")
         if stage.learn == "vision" and not config.model.geometry_points:
             raise SyncLipError(f"{path}: stages[{number}] learns geometry, but model.geometry_points is 0")
+    choices = (
+        ("model.visual.bypasses", config.model.visual.bypasses, ("both", "uniform", "face")),
+        ("loss.passes", config.loss.passes, (("video", "audio"), ("video",), ("audio",))),
+    )
+    for name, value, known in choices:
+        if value not in known:
+            raise SyncLipError(f"{path}: {name} is {value!r}; expected one of {', '.join(map(str, known))}")
     if not config.stages:
         raise SyncLipError(f"{path}: stages is empty; leave it out for one stage of the whole objective")
     return config

@@ -1,6 +1,7 @@
 """The full pretraining objective on one batch (papers/synclipmae.txt, section 3.3)."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,11 +46,11 @@ def pretraining_losses(
     device = model.logit_scale.device
     clips, frames = batch.valid.shape
     # 1. bypass 2 on all frames: vocal and ambient prompts
-    images, geometry, prompts = bypass_2(model, batch, augmentation, generator)
+    view = bypass_2(model, batch, augmentation, generator)
     valid = batch.valid.to(device)
-    centered = model.vocal_head.centered(prompts[..., VOCAL, :], valid)
+    centered = model.vocal_head.centered(view.prompts[..., VOCAL, :], valid)
     vocal = model.vocal_head(centered)
-    ambient = model.ambient_tokens(prompts)
+    ambient = model.ambient_tokens(view.prompts)
     # 2. audio tokens
     audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, generator)
     # 3. bypass 1 and both decodings on a few frames of each clip
@@ -57,9 +58,12 @@ def pretraining_losses(
         device
     )
     rows = torch.arange(clips, device=device)[:, None]
-    target = images[rows, chosen].flatten(0, 1)
-    seen = uniform_keep(len(target), model.visual.patches, config.mask_ratio, generator).to(device)
-    patches, first = model.visual(target, seen)
+    target = view.images[rows, chosen].flatten(0, 1)
+    if config.bypasses == "both":
+        seen = uniform_keep(len(target), model.visual.patches, config.mask_ratio, generator).to(device)
+        patches, first = model.visual(target, seen)
+    else:
+        seen, patches, first = (x[rows, chosen].flatten(0, 1) for x in (view.keep, view.patches, view.prompts))
     identity = model.identity_proj(first[:, IDENTITY])
     spoken = audio[rows, chosen].flatten(0, 1)
     moved = vocal[rows, chosen].flatten(0, 1)
@@ -68,47 +72,62 @@ def pretraining_losses(
     if torch.rand((), generator=generator) < loss.shuffle_identity:
         given = shuffle_identity(identity, clips, generator)
     pixels = patchify(target, config.patch_size)
-    by_video = reconstruction_loss(model.decoder(patches, seen, given, other, moved), pixels, seen)
-    by_audio = reconstruction_loss(model.decoder(patches, seen, given, other, spoken), pixels, seen)
+    conditions = {"video": moved, "audio": spoken}
+    restored = {
+        f"{name}_mse": reconstruction_loss(model.decoder(patches, seen, given, other, conditions[name]), pixels, seen)
+        for name in loss.passes
+    }
     # 4. alignment, decorrelation, geometry
-    parts = {
-        "video_mse": by_video,
-        "audio_mse": by_audio,
+    parts = restored | {
         "contrastive": alignment(model, audio, vocal, sound, valid & batch.trusted.to(device)[:, None], loss),
         "decorrelation": decorrelation_loss(identity, moved, other),
     }
-    total = loss.reconstruction * (by_video + by_audio) + loss.contrastive * parts["contrastive"]
+    total = loss.reconstruction * torch.stack(list(restored.values())).sum() + loss.contrastive * parts["contrastive"]
     total = total + loss.decorrelation * parts["decorrelation"]
     if model.config.geometry_points and loss.geometry:
-        parts["geometry"] = geometry_loss(model, centered, geometry.to(device), valid)
+        parts["geometry"] = geometry_loss(model, centered, view.geometry.to(device), valid)
         total = total + loss.geometry * parts["geometry"]
     return Losses(total, parts)
 
 
 def vision_losses(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, generator: torch.Generator) -> Losses:
     """The lips' geometry from the vocal prompt of single frames; the mean that is taken out is that of the batch."""
-    _, geometry, prompts = bypass_2(model, batch, augmentation, generator)
-    valid = batch.valid.to(prompts.device).view(1, -1)
-    centered = model.vocal_head.centered(prompts.flatten(0, 1)[None, :, VOCAL], valid)
-    error = geometry_loss(model, centered, geometry.to(prompts.device).flatten(0, 1)[None], valid)
+    view = bypass_2(model, batch, augmentation, generator)
+    valid = batch.valid.to(view.prompts.device).view(1, -1)
+    centered = model.vocal_head.centered(view.prompts.flatten(0, 1)[None, :, VOCAL], valid)
+    error = geometry_loss(model, centered, view.geometry.to(view.prompts.device).flatten(0, 1)[None], valid)
     return Losses(error, {"geometry": error})
 
 
-def bypass_2(
-    model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Frames [B, T, 3, H, W] before the photometric jitter, their geometry, and the prompts of the jittered ones.
+class View(NamedTuple):
+    """images: [B, T, 3, H, W] before the jitter; geometry: [B, T, 60, 2]; keep: [B, T, V] patches that were seen;
+    patches: [B, T, V, width] and prompts: [B, T, 3, width] of the jittered images."""
 
-    Both bypasses see one canonical square; the jitter is for this one only.
+    images: Tensor
+    geometry: Tensor
+    keep: Tensor
+    patches: Tensor
+    prompts: Tensor
+
+
+def bypass_2(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, generator: torch.Generator) -> View:
+    """The motion view of all frames; of a model with a single view, that one (VisualConfig.bypasses).
+
+    Both bypasses see one canonical square. The jitter is for this one only; a single view must be restored, so it gets
+    none.
     """
     config, device = model.config.visual, model.logit_scale.device
     images, geometry = augment.geometric(
         batch.crops.to(device), batch.geometry, batch.margin, config.image_size, augmentation.geometric, generator
     )
-    jittered = augment.photometric(images, augmentation.photometric, generator)
+    jittered = augment.photometric(images, augmentation.photometric if config.bypasses == "both" else 0, generator)
     shape = batch.valid.shape
-    keep = face_preserving_keep(shape.numel(), model.importance.cpu(), config.face_mask_ratio, generator).to(device)
-    return images, geometry, model.visual(jittered.flatten(0, 1), keep)[1].unflatten(0, shape)
+    if config.bypasses == "uniform":
+        keep = uniform_keep(shape.numel(), model.visual.patches, config.mask_ratio, generator).to(device)
+    else:
+        keep = face_preserving_keep(shape.numel(), model.importance.cpu(), config.face_mask_ratio, generator).to(device)
+    patches, prompts = model.visual(jittered.flatten(0, 1), keep)
+    return View(images, geometry, *(x.unflatten(0, shape) for x in (keep, patches, prompts)))
 
 
 def alignment_losses(

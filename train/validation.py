@@ -54,7 +54,7 @@ def validate(model: SyncLipMAE, stores: dict[str, ClipStore], limit: int = 40, s
 
 
 def sync_figures(items: Sequence[Judged], seed: int = 0) -> dict[str, float]:
-    """Acc@K, R@1 (mixed) and clip lag of whole clips, in percent."""
+    """Acc@K, R@1..3 (mixed) and clip lag of whole clips in percent, Offset@K in frames."""
     totals = {k: WindowLag() for k in (1, 5, 15)}
     near = []
     for item in items:
@@ -63,9 +63,10 @@ def sync_figures(items: Sequence[Judged], seed: int = 0) -> dict[str, float]:
         lag = best_lag(distance_curve(item.audio, item.vocal, valid=item.valid))
         near.append(lag is not None and abs(lag - item.truth) <= 1)
     ranks = mixed([(item.audio, item.vocal, item.valid) for item in items], np.random.default_rng(seed))
-    queries = sum(r.queries for r in ranks)
+    queries = max(1, sum(r.queries for r in ranks))
     return {
         **{f"acc@{k}": round(100 * (t.acc or 0), 1) for k, t in totals.items()},
-        "r@1": round(100 * sum(r.hits[0] for r in ranks) / max(1, queries), 1),
+        **{f"offset@{k}": round(t.offset or 0, 2) for k, t in totals.items()},
+        **{f"r@{k + 1}": round(100 * sum(r.hits[k] for r in ranks) / queries, 1) for k in range(3)},
         "clip_lag": round(100 * float(np.mean(near)), 1),
     }

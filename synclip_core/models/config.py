@@ -34,6 +34,8 @@ class VisualConfig:
     mask_ratio: float = 0.75
     # The face-preserving bypass must leave the mouth whole; at 7 x 7 patches the mouth alone is a quarter of them.
     face_mask_ratio: float = 0.75
+    # "both", or one view that everything is read from: "uniform" (ablation A1), "face" (A2)
+    bypasses: str = "both"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class AudioConfig:
 
     front_end: str = "mel"  # "mel" | "wav2vec2" | "hubert"
     layers: str = "all"  # "all" | "last" (ablation B1)
+    # How 50 rows a second become 25: "features" averages two rows; "waveform" halves the sampling rate before the
+    # encoder, so that one row spans a frame, as the paper has it. The mel front end has its rows where frames are.
+    align: str = "features"
     width: int = 768  # of one layer; mel: the number of bands
     depth: int = 13  # number of layers that are concatenated; mel: sub-frames of 10 ms in a video frame
     # The mel front end learns nothing and sees 25 ms, so its adapter brings the temporal context that wav2vec2 has

@@ -27,7 +27,7 @@ def speech_front_end(config: SyncLipMAEConfig, *, ops: Any = nn) -> nn.Module:
 
 
 class SpeechEncoder(nn.Module):
-    """wav2vec2 or HuBERT of transformers, frozen: all hidden states, 50 Hz averaged to one row a video frame.
+    """wav2vec2 or HuBERT of transformers, frozen: all hidden states, one row a video frame (AudioConfig.align).
 
     The weights start random; models/pretrained.py loads published ones. `network` keeps transformers' names.
     """
@@ -36,6 +36,9 @@ class SpeechEncoder(nn.Module):
         super().__init__()
         self.network = _network(config).requires_grad_(False).eval()
         self.depth = config.depth
+        if config.align not in ("features", "waveform"):
+            raise SyncLipError(f"audio.align: expected features or waveform, got {config.align!r}")
+        self.halved = config.align == "waveform"
 
     def train(self, mode: bool = True) -> "SpeechEncoder":
         """Frozen also means: no dropout, no layer drop, no masking."""
@@ -46,10 +49,20 @@ class SpeechEncoder(nn.Module):
         # zero mean and unit variance, as published models were trained (Wav2Vec2FeatureExtractor.do_normalize)
         mean, variance = waveform.mean(-1, keepdim=True), waveform.var(-1, keepdim=True, unbiased=False)
         x = (waveform - mean) / (variance + 1e-7).sqrt()
-        # centre each row on its 20 ms: then 2 T rows come out, and rows 2k and 2k + 1 belong to video frame k
+        if self.halved:
+            x = halve(x)
+        # centre each row on its stride: then 2 T rows come out, rows 2k and 2k + 1 of video frame k; or T if halved
         margin = (RECEPTIVE - STRIDE) // 2
-        rows = self.network(F.pad(x, (margin, margin)), output_hidden_states=True).hidden_states
-        return [row.unflatten(1, (-1, 2)).mean(2) for row in rows[: self.depth]]
+        rows = self.network(F.pad(x, (margin, margin)), output_hidden_states=True).hidden_states[: self.depth]
+        return list(rows) if self.halved else [row.unflatten(1, (-1, 2)).mean(2) for row in rows]
+
+
+def halve(waveform: Tensor, taps: int = 65) -> Tensor:
+    """[B, N] -> [B, N / 2] at half the sampling rate, through a windowed sinc; sample k stays where 2 k was."""
+    time = torch.arange(taps, device=waveform.device) - taps // 2
+    low_pass = torch.sinc(time / 2) * torch.hann_window(taps + 2, periodic=False, device=waveform.device)[1:-1]
+    kernel = (low_pass / low_pass.sum()).to(waveform)
+    return F.conv1d(waveform[:, None], kernel[None, None], stride=2, padding=taps // 2)[:, 0]
 
 
 def rows_of_frames(layers: Sequence[Tensor]) -> list[Tensor]:

@@ -75,8 +75,10 @@ class SyncLipMAE(nn.Module):
     def prompts(self, frames: Tensor) -> Tensor:
         """The three prompts of each frame as inference sees them: the patches that bypass 2 keeps most often.
 
-        frames: [N, 3, H, W], 0..1. Returns [N, 3, width].
+        frames: [N, 3, H, W], 0..1. Returns [N, 3, width]. A model of uniform views alone sees all patches (MAE).
         """
+        if self.config.visual.bypasses == "uniform":
+            return self.visual(frames)[1]
         keep = inference_keep(self.importance.float().cpu(), self.config.visual.face_mask_ratio).to(frames.device)
         return self.visual(frames, keep.expand(frames.shape[0], -1))[1]
 

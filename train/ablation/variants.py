@@ -1,0 +1,60 @@
+"""The grid: what each row of the paper's Table 6, and each row of ours beside it, changes in the config."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from synclip_core.models.config import from_dict, to_dict
+from train.config import PretrainConfig
+
+
+@dataclass(frozen=True)
+class Variant:
+    """changes: nested settings laid over the base config; paper: Acc@1, @5, @15 and R@1 of Table 6, in percent."""
+
+    label: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    paper: tuple[float, float, float, float] | None = None
+
+
+# Random weights in wav2vec2's layout: no published ones are needed to compare two ways of timing the same network.
+_WAV2VEC2 = {
+    "front_end": "wav2vec2",
+    "width": 64,
+    "depth": 3,
+    "encoder": {"conv_dim": [64] * 7, "num_attention_heads": 2},
+}
+
+_VIEW = {view: {"model": {"visual": {"bypasses": view}}} for view in ("uniform", "face")}
+_AUDIO = {way: {"model": {"audio": {**_WAV2VEC2, "align": way}}} for way in ("features", "waveform")}
+
+VARIANTS = {
+    "ours": Variant("ours", {}, (52.53, 68.41, 82.27, 40.18)),
+    "A1": Variant("A1 uniform only (single view)", _VIEW["uniform"], (9.34, 12.68, 18.57, 2.83)),
+    "A2": Variant("A2 face-aware only (single view)", _VIEW["face"], (45.63, 61.07, 75.88, 33.45)),
+    "A3": Variant("A3 no photometric jitter", {"augment": {"photometric": 0.0}}, (49.62, 65.91, 79.87, 37.54)),
+    "B1": Variant("B1 last layer only", {"model": {"audio": {"layers": "last"}}}, (42.68, 58.34, 73.45, 30.92)),
+    "C1": Variant(
+        "C1 no cross-attention", {"model": {"decoder": {"cross_attention": False}}}, (48.27, 64.31, 78.44, 36.21)
+    ),
+    "single-pass": Variant("decoder driven by video only", {"loss": {"passes": ["video"]}}),
+    "no-decorrelation": Variant("no decorrelation", {"loss": {"decorrelation": 0.0}}),
+    "no-shuffle": Variant("no identity shuffle", {"loss": {"shuffle_identity": 0.0}}),
+    "features": Variant("random wav2vec2, rows averaged", _AUDIO["features"]),
+    "waveform": Variant("random wav2vec2, waveform resampled", _AUDIO["waveform"]),
+}
+
+
+def variant_config(base: PretrainConfig, variant: Variant, seed: int) -> PretrainConfig:
+    """The base config with a variant's changes and a seed."""
+    data = _laid_over(json.loads(json.dumps(to_dict(base))), variant.changes)
+    return from_dict(PretrainConfig, {**data, "seed": seed}, variant.label)
+
+
+def _laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(data)
+    for key, value in changes.items():
+        # `encoder` is settings of another library's class: taken whole
+        inner = isinstance(value, dict) and key != "encoder"
+        merged[key] = _laid_over(data[key], value) if inner else value
+    return merged
