@@ -1,8 +1,9 @@
 """`python -m train.finetune_vsr --config train/configs/vsr_grid.yaml --out runs/vsr`: lip reading on vocal tokens.
 
-The visual encoder rests: its prompts are computed once and kept in OUT/features. Started again on the same folder it
-goes on from the last checkpoint. OUT/reader.safetensors, the best on the validation split, is what
-`synclip transcribe --reader` takes; where the vocal head learned too, OUT/model.safetensors goes with it.
+The visual encoder rests unless the config says `unfreeze: encoder`: its prompts are computed once and kept in
+OUT/features. Started again on the same folder it goes on from the last checkpoint. OUT/reader.safetensors, the best on
+the validation split, is what `synclip transcribe --reader` takes; where more than the reader learned,
+OUT/model.safetensors goes with it.
 """
 
 import argparse
@@ -17,66 +18,23 @@ from typing import TextIO
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from synclip_core.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint, save_safetensors
 from synclip_core.errors import SyncLipError
 from synclip_core.lip_reading import read_lips
 from synclip_core.models.config import to_dict
-from synclip_core.models.synclipmae import SyncLipMAE, normalise
-from synclip_core.models.vsr import LipReader, VsrConfig, hybrid_loss
+from synclip_core.models.vsr import LipReader, VsrConfig
 from synclip_core.reader_file import Reader, load_reader, save_reader
 from train.run_state import follow, packed, parameter_groups, part, restore_optimizer
-from train.vsr.batches import Batches, VsrBatch, plain_tokens
-from train.vsr.config import AlignConfig, VsrTrainConfig, load_vsr_config
+from train.vsr.batches import Batches, VsrBatch
+from train.vsr.config import VsrTrainConfig, load_vsr_config
 from train.vsr.corpus import read_corpus
-from train.vsr.features import Utterance, load_utterances
+from train.vsr.features import Utterance, load_crops, load_utterances
 from train.vsr.score import ErrorRate
-
-
-class Student(nn.Module):
-    """The reader, and behind it the vocal head, which rests unless the config says otherwise; with `align` the audio
-    branch too (AV-SyncNet, papers/synctalklip.txt, section 3.2)."""
-
-    def __init__(self, model: SyncLipMAE, reader: LipReader, config: VsrTrainConfig) -> None:
-        super().__init__()
-        self.reader = reader
-        self.head = model.vocal_head.requires_grad_(config.unfreeze)
-        self.listener = Listener(model, config.align) if config.align.loss != "none" else None
-
-    def tokens(self, prompts: Tensor) -> Tensor:
-        """Centred prompts [B, T, width] -> vocal tokens [B, T, dim]."""
-        return normalise(self.head(prompts))
-
-    def forward(self, batch: VsrBatch, config: VsrTrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
-        tokens = self.tokens(batch.prompts) * ~batch.hidden[..., None]
-        loss, parts = hybrid_loss(
-            self.reader, tokens, batch.valid, batch.texts, config.ctc_weight, config.smoothing, batch.times
-        )
-        if self.listener is not None:
-            distance = self.listener(batch.audio, self.tokens(batch.shown), batch.shown_valid)
-            loss = loss + config.align.weight * config.align.tau * distance
-            parts["align"] = distance.detach()
-        return loss, parts
-
-
-class Listener(nn.Module):
-    """L1 distance of the audio and vocal tokens of each tick (papers/synctalklip.txt, equation 5)."""
-
-    def __init__(self, model: SyncLipMAE, config: AlignConfig) -> None:
-        super().__init__()
-        self.front_end = model.front_end.requires_grad_(False)
-        self.adapter = model.adapter.requires_grad_(config.audio == "tuned")
-        dim = model.config.dim
-        # one for both streams: what it hides from one it hides from the other
-        self.before = nn.Conv1d(dim, dim, 3, padding=1) if config.loss == "conv" else nn.Identity()
-
-    def forward(self, audio: Tensor, vocal: Tensor, valid: Tensor) -> Tensor:
-        """audio: [B, T * 640], 16 kHz; vocal: [B, T, dim]; valid: [B, T] bool. Mean over ticks and entries."""
-        heard = normalise(self.adapter(self.front_end(audio)))
-        apart = (self.before(heard.mT) - self.before(vocal.mT)).abs().mean(1)
-        return apart[valid].mean()
+from train.vsr.student import Student
+from train.vsr.units import Characters, Pieces, Speller
 
 
 class Run:
@@ -97,7 +55,13 @@ class Run:
             reader.load_state_dict(start.network.state_dict())
         self.student = Student(checkpoint.model, reader, config).train()
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
-        groups = parameter_groups(self.student.parameters(), config.weight_decay)
+        # what was pretrained moves more slowly than what begins at random
+        began = self.student.reader.parameters() if config.unfreeze == "encoder" else self.student.parameters()
+        groups = parameter_groups(began, config.weight_decay)
+        if self.student.eyes is not None:
+            known = {p for group in groups for p in group["params"]}
+            others = parameter_groups((p for p in self.student.parameters() if p not in known), config.weight_decay)
+            groups += [{**group, "share": config.encoder_lr} for group in others]
         self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
         self.step, self.best = 0, math.inf
 
@@ -107,9 +71,10 @@ class Run:
         warm = min(1.0, (self.step + 1) / max(1, config.warmup))
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / config.steps)))
         for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * warm * (0.02 + 0.98 * cosine)
-        torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout, the same after a resume
-        loss, parts = self.student(batch, config)
+            group["lr"] = config.lr * group.get("share", 1.0) * warm * (0.02 + 0.98 * cosine)
+        seed = config.seed * 1_000_003 + self.step  # of dropout and augmentation, the same after a resume
+        torch.manual_seed(seed)
+        loss, parts = self.student(batch, torch.Generator().manual_seed(seed))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_([p for p in self.student.parameters() if p.requires_grad], config.clip)
@@ -149,9 +114,11 @@ class Run:
 
     def write(self, reader: Reader) -> None:
         """The reader, and where the model behind it learned too, that model: a reader belongs to its checkpoint."""
-        if self.config.unfreeze:
+        if self.config.unfreeze != "none":
             model = copy.deepcopy(self.checkpoint.model)
             model.vocal_head.load_state_dict(self.average.head.state_dict())
+            if self.average.eyes is not None:
+                model.visual.load_state_dict(self.average.eyes.visual.state_dict())
             if self.average.listener is not None:
                 model.adapter.load_state_dict(self.average.listener.adapter.state_dict())
             path = self.out / "model.safetensors"
@@ -165,7 +132,7 @@ def judge(run: Run, utterances: list[Utterance], beam: int) -> tuple[ErrorRate, 
     reader, options = run.reader({}), replace(run.config.search, beam=beam)
     errors, sure = ErrorRate(), []
     for utterance in utterances:
-        found = read_lips(reader, plain_tokens(run.average.head, utterance), utterance.valid, options=options)
+        found = read_lips(reader, run.average.plain_tokens(utterance), utterance.valid, options=options)
         errors.add(utterance.spoken.text, found.text)
         sure.append(found.confidence or 0.0)
     return errors, sure
@@ -178,21 +145,27 @@ def finetune(config: VsrTrainConfig, out: Path, weights: str | None, stop_at: in
         raise SyncLipError("data.texts: not set; name the file or folder that says what is spoken in the videos")
     corpus = read_corpus(config.data.texts, config.data.layout)
     out.mkdir(parents=True, exist_ok=True)
-    train, val = (
-        load_utterances(checkpoint, config.data.shards, split, corpus, views, out / "features")
-        for split, views in (("train", config.data.views), ("val", 1))
-    )
+    data = config.data
+    if config.unfreeze == "encoder":
+        train, val = (load_crops(data.shards, split, corpus, data.cache_gb) for split in ("train", "val"))
+    else:
+        train, val = (
+            load_utterances(checkpoint, data.shards, split, corpus, views, out / "features")
+            for split, views in (("train", data.views), ("val", 1))
+        )
     if not train or not val:
         raise SyncLipError(
             f"{config.data.shards}: {len(train)} training and {len(val)} validation clips have a text in "
             f"{config.data.texts}; check data.layout and that the shards were made from these videos"
         )
-    units = tuple(sorted({letter for utterance in train + val for letter in utterance.spoken.text}))
-    run = Run(config, checkpoint, units, out)
+    texts = [utterance.spoken.text for utterance in train]
+    speller: Speller = Pieces(out / "pieces.model", texts, data.pieces) if data.pieces else Characters(texts)
+    run = Run(config, checkpoint, speller.units, out)
     run.resume()
-    batches = Batches(train, units, config.data, config.seed)
+    batches = Batches(train, speller, data, config.seed)
     end = min(config.steps, stop_at or config.steps)
-    print(f"{len(train)} training and {len(val)} validation clips, {len(units)} characters", file=sys.stderr)
+    kind = "pieces" if data.pieces else "characters"
+    print(f"{len(train)} training and {len(val)} validation clips, {len(speller.units)} {kind}", file=sys.stderr)
     with tqdm(total=config.steps, initial=run.step, desc="finetune_vsr", unit="step", disable=None) as bar:
         with open(out / "log.jsonl", "a", encoding="utf-8") as log:
             train_reader(run, batches, val, end, bar, log)

@@ -10,21 +10,23 @@ from torch import Tensor
 from synclip_core.models.synclipmae import VocalHead, normalise
 from train.vsr.config import VsrDataConfig
 from train.vsr.features import Utterance
+from train.vsr.units import Speller
 
 FPS, SAMPLES = 25, 640
 
 
 @dataclass
 class VsrBatch:
-    """prompts: float32 [B, T, width], each clip's mean taken out; valid: bool [B, T]; hidden: bool [B, T], ticks whose
-    tokens are withheld; texts: of each its units, int64 [L]; times: the ticks between which each unit is said, float
-    [L, 2], None where the corpus does not tell.
+    """look: float32 [B, T, width], prompts with each clip's mean taken out; or, where the visual encoder learns, uint8
+    [B, T, S, S, 3], crops with `margin` around the face. valid: bool [B, T]; hidden: bool [B, T], ticks whose tokens
+    are withheld; texts: of each its units, int64 [L]; times: the ticks between which each unit is said, float [L, 2],
+    None where the corpus does not tell.
 
-    For the alignment of picture and sound the clips as they are: shown: as prompts, [B, S, width]; shown_valid: bool
-    [B, S]; audio: float32 [B, S * 640].
+    For the alignment of picture and sound the clips as they are: shown: as look, S ticks; shown_valid: bool [B, S];
+    audio: float32 [B, S * 640].
     """
 
-    prompts: Tensor
+    look: Tensor
     valid: Tensor
     hidden: Tensor
     texts: list[Tensor]
@@ -32,15 +34,17 @@ class VsrBatch:
     shown: Tensor
     shown_valid: Tensor
     audio: Tensor
+    margin: float = 0.0
 
 
 class Batches:
     """Endless and reproducible from (seed, step), so that a resumed run draws what the unbroken one would have."""
 
-    def __init__(self, utterances: Sequence[Utterance], units: Sequence[str], config: VsrDataConfig, seed: int) -> None:
+    def __init__(self, utterances: Sequence[Utterance], speller: Speller, config: VsrDataConfig, seed: int) -> None:
         self.utterances = sorted(utterances, key=lambda u: (len(u), u.key))
         self.timed = [u for u in self.utterances if u.spoken.words]
-        self.classes = {unit: number for number, unit in enumerate(units, 1)}
+        self.speller = speller
+        self.classes = {unit: number for number, unit in enumerate(speller.units, 1)}
         self.config, self.seed = config, seed
 
     def batch(self, step: int) -> VsrBatch:
@@ -51,43 +55,46 @@ class Batches:
         chosen = rng.choice(count, min(self.config.clips, count), replace=False)
         parts = [self._example(self.utterances[index], rng) for index in chosen]
         longest = max(len(part.valid) for part in parts)
-        width = parts[0].prompts.shape[1]
-        prompts = np.zeros((len(parts), longest, width), np.float32)
+        look = np.zeros((len(parts), longest, *parts[0].look.shape[1:]), parts[0].look.dtype)
         valid, hidden = np.zeros((len(parts), longest), bool), np.zeros((len(parts), longest), bool)
         for row, part in enumerate(parts):
-            own = part.prompts
-            prompts[row, : len(own)], valid[row, : len(own)] = own, part.valid
+            own = part.look
+            look[row, : len(own)], valid[row, : len(own)] = own, part.valid
             for _ in range(self.config.time_masks):
                 length = int(rng.integers(0, round(self.config.time_mask_s * FPS) + 1))
                 start = int(rng.integers(0, max(1, len(own) - length)))
                 hidden[row, start : start + length] = True
-        texts = [torch.tensor([self.classes[letter] for letter in part.text], dtype=torch.int64) for part in parts]
-        times = [part.times() for part in parts]
-        arrays = (torch.from_numpy(array) for array in (prompts, valid, hidden))
-        return VsrBatch(*arrays, texts, times, *self._as_they_are([self.utterances[index] for index in chosen], rng))
+        spelled = [self.speller.spell(part.text) for part in parts]
+        texts = [torch.tensor([self.classes[unit] for unit, _ in units], dtype=torch.int64) for units in spelled]
+        times = [
+            unit_times([word for _, word in units], part.spans) for units, part in zip(spelled, parts, strict=True)
+        ]
+        arrays = (torch.from_numpy(array) for array in (look, valid, hidden))
+        plain = self._as_they_are([self.utterances[index] for index in chosen], rng)
+        return VsrBatch(*arrays, texts, times, *plain, self.utterances[0].margin)
 
     def _as_they_are(self, utterances: list[Utterance], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Prompts, valid and audio of one length: the shortest of them."""
+        """Looks, valid and audio of one length: the shortest of them."""
         length = min(len(utterance) for utterance in utterances)
-        shown = np.stack([self._view(utterance, rng)[:length] for utterance in utterances])
+        shown = np.stack([_look(utterance, rng)[:length] for utterance in utterances])
         seen = np.stack([utterance.valid[:length] for utterance in utterances])
         audio = np.stack([utterance.audio[: length * SAMPLES] for utterance in utterances]).astype(np.float32)
         return torch.from_numpy(shown), torch.from_numpy(seen), torch.from_numpy(audio)
 
     def _example(self, utterance: Utterance, rng: np.random.Generator) -> "_Example":
-        prompts, valid = self._view(utterance, rng), utterance.valid
+        look, valid = _look(utterance, rng), utterance.valid
         words = utterance.spoken.words
         text = utterance.spoken.text
         if words and rng.random() < self.config.stitch:
             # a window of a long video begins and ends anywhere, mid-sentence too
             other = self.timed[rng.integers(len(self.timed))]
-            after, seen = self._view(other, rng), other.valid
+            after, seen = _look(other, rng), other.valid
             shift = len(valid) / FPS
             words = (*words, *((word, a + shift, b + shift) for word, a, b in other.spoken.words))
-            prompts, valid = np.concatenate([prompts, after]), np.concatenate([valid, seen])
+            look, valid = np.concatenate([look, after]), np.concatenate([valid, seen])
             length = int(rng.integers(FPS, min(len(valid), round(self.config.longest_s * FPS)) + 1))
             start = int(rng.integers(0, len(valid) - length + 1))
-            prompts, valid = prompts[start : start + length], valid[start : start + length]
+            look, valid = look[start : start + length], valid[start : start + length]
             words = tuple(
                 (word, a - start / FPS, b - start / FPS)
                 for word, a, b in words
@@ -98,33 +105,39 @@ class Batches:
         place = np.arange(0, len(valid) - 1e-6, speed)
         nearest = np.minimum(np.round(place).astype(int), len(valid) - 1)
         spans = [(a * FPS / speed, b * FPS / speed) for _, a, b in words]
-        return _Example(_resampled(prompts, place), valid[nearest], text, spans)
-
-    def _view(self, utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
-        views = utterance.prompts
-        return centred(views[rng.integers(len(views))].astype(np.float32), utterance.valid)
+        resampled = look[nearest] if utterance.crops else _resampled(look, place)
+        return _Example(resampled, valid[nearest], text, spans)
 
 
 @dataclass
 class _Example:
-    """prompts: float32 [T, width]; valid: bool [T]; spans: the ticks of each word of the text, or none."""
+    """look: as VsrBatch has it, [T, ...]; valid: bool [T]; spans: the ticks of each word of the text, or none."""
 
-    prompts: np.ndarray
+    look: np.ndarray
     valid: np.ndarray
     text: str
     spans: list[tuple[float, float]]
 
-    def times(self) -> Tensor | None:
-        """Of each unit: those of its word; of a space from the word before to the word after."""
-        words = self.text.split()
-        if len(words) != len(self.spans):
-            return None
-        found: list[tuple[float, float]] = []
-        for number, (word, span) in enumerate(zip(words, self.spans, strict=True)):
-            if number:
-                found.append((self.spans[number - 1][0], span[1]))
-            found += [span] * len(word)
-        return torch.tensor(found, dtype=torch.float32).view(-1, 2)
+
+def unit_times(words: Sequence[int | None], spans: Sequence[tuple[float, float]]) -> Tensor | None:
+    """words: of each unit the number of its word, None between two. A unit's times are those of its word; between two
+    words, from the start of the one to the end of the other. Float [L, 2]; None where the words have no times."""
+    if len(spans) != max((word for word in words if word is not None), default=-1) + 1:
+        return None
+    found = []
+    for k, word in enumerate(words):
+        before, after = (words[k - 1], words[k + 1]) if word is None else (word, word)
+        assert before is not None and after is not None  # a space stands between words
+        found.append((spans[before][0], spans[after][1]))
+    return torch.tensor(found, dtype=torch.float32).view(-1, 2)
+
+
+def _look(utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
+    """Crops where the visual encoder learns, else one of the views of the prompts."""
+    if utterance.crops:
+        return utterance.crops()
+    views = utterance.prompts
+    return centred(views[rng.integers(len(views))].astype(np.float32), utterance.valid)
 
 
 def centred(prompts: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from synclip_core.decoding.beam import SearchOptions
 from synclip_core.errors import SyncLipError
-from train.config import read_config
+from train.config import AugmentConfig, read_config
 from train.vsr.corpus import LAYOUTS
 
 
@@ -21,6 +21,8 @@ class VsrDataConfig:
     time_mask_s: float = 0.4
     stitch: float = 0.3  # share of examples that are cut from two utterances in a row; needs word times
     longest_s: float = 4.0  # of those
+    pieces: int = 0  # SentencePiece unigram pieces to write in; 0: characters
+    cache_gb: float = 8.0  # decoded clips kept in memory where the visual encoder learns
     curriculum_steps: int = 300  # until the longest utterances take part
 
 
@@ -56,9 +58,13 @@ class VsrTrainConfig:
     data: VsrDataConfig = field(default_factory=VsrDataConfig)
     reader: ReaderConfig = field(default_factory=ReaderConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)  # of the pictures, where the visual encoder learns
     search: SearchOptions = field(default_factory=SearchOptions)
     init: str = ""  # a reader to start from, of the same sizes and characters; its checkpoint is the one that goes on
-    unfreeze: bool = False  # the vocal head learns too; it is written beside the reader then
+    # What learns beside the reader: none | head (the vocal head) | encoder (and the visual encoder, from pictures; one
+    # wants a GPU). The model that they belong to is written beside the reader.
+    unfreeze: str = "none"
+    encoder_lr: float = 0.1  # of the visual encoder's and the vocal head's rate, as a share of lr
     steps: int = 3000
     lr: float = 1e-3
     warmup: int = 150
@@ -77,11 +83,14 @@ def load_vsr_config(path: str | Path) -> VsrTrainConfig:
     config = read_config(VsrTrainConfig, path)
     for name, value, known in (
         ("data.layout", config.data.layout, LAYOUTS),
+        ("unfreeze", config.unfreeze, ("none", "head", "encoder")),
         ("align.loss", config.align.loss, ("none", "l1", "conv")),
         ("align.audio", config.align.audio, ("tuned", "frozen")),
     ):
         if value not in known:
             raise SyncLipError(f"{path}: {name} is {value!r}; expected one of {', '.join(known)}")
-    if config.align.loss != "none" and not config.unfreeze:
-        raise SyncLipError(f"{path}: align needs unfreeze: true; with the vocal head at rest there is nothing to align")
+    if config.align.loss != "none" and config.unfreeze == "none":
+        raise SyncLipError(
+            f"{path}: align needs unfreeze: head or encoder; with the vocal head at rest there is nothing to align"
+        )
     return config

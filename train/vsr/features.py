@@ -3,8 +3,9 @@ learned."""
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,10 @@ from train.vsr.corpus import Spoken, text_of
 
 @dataclass
 class Utterance:
-    """prompts: float16 [views, T, width], the first view plain; valid: bool [T]; audio: float16 [T * 640]."""
+    """prompts: float16 [views, T, width], the first view plain; valid: bool [T]; audio: float16 [T * 640].
+
+    crops: where the visual encoder learns, gives uint8 [T, S, S, 3] with `margin` around the face; no prompts then.
+    """
 
     key: str
     file: str
@@ -31,6 +35,8 @@ class Utterance:
     prompts: np.ndarray
     valid: np.ndarray
     audio: np.ndarray
+    crops: Callable[[], np.ndarray] | None = None
+    margin: float = 0.0
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -75,6 +81,25 @@ def load_utterances(
                 temporary.write_bytes(save(parts, {"file": json.dumps(file)}))
         found.append(Utterance(key, file, spoken, parts["prompts"], parts["valid"].astype(bool), parts["audio"]))
     return found
+
+
+def load_crops(shards: str | Path, split: str, corpus: dict[str, Spoken], cache_gb: float) -> list[Utterance]:
+    """As load_utterances, with pictures instead of prompts; they are decoded when asked for."""
+    store = ClipStore(shards, split, cache_gb)
+    found = []
+    for key in tqdm(sorted(_whole(store.meta.items())), desc=f"clips, {split}", unit="clip", leave=False, disable=None):
+        file = store.meta[key]["file"]
+        spoken = text_of(corpus, file)
+        if spoken is None or not spoken.text:
+            continue
+        clip = store[key]
+        parts = (np.empty(0), clip.valid, clip.audio.astype(np.float16))
+        found.append(Utterance(key, file, spoken, *parts, partial(_crops, store, key), clip.margin))
+    return found
+
+
+def _crops(store: ClipStore, key: str) -> np.ndarray:
+    return store[key].crops
 
 
 def _whole(samples: Iterable[tuple[str, dict]]) -> list[str]:
