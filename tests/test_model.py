@@ -35,7 +35,7 @@ def test_hidden_patches_do_not_leak(stem: str) -> None:
     config = type(base)(**{**base.__dict__, "stem": stem})
     encoder = VisualEncoder(config).eval()
     frames = torch.rand(1, 3, 112, 112)
-    keep = masking.uniform_keep(1, encoder.patches, 0.75, torch.Generator().manual_seed(0))
+    keep = masking.uniform_keep(torch.rand(1, encoder.patches), 0.75)
     hidden = hidden_pixels(keep[0], encoder.grid, 16)
     with torch.inference_mode():
         before = encoder(frames, keep)
@@ -47,12 +47,13 @@ def test_hidden_patches_do_not_leak(stem: str) -> None:
 
 def test_face_preserving_mask_keeps_the_mouth() -> None:
     importance = masking.face_importance(7, 7)
-    keep = masking.face_preserving_keep(4000, importance, 0.6, torch.Generator().manual_seed(0))
+    noise = torch.rand(4000, 49, generator=torch.Generator().manual_seed(0))
+    keep = masking.face_preserving_keep(noise, importance, 0.6)
     share = torch.zeros(49).index_add(0, keep.flatten(), torch.ones(keep.numel())) / 4000
     mouth = [r * 7 + c for r in (4, 5) for c in (2, 3, 4)]
     assert share[mouth].min() > 0.99
     assert share[[0, 6, 42, 48]].max() < 0.2
-    uniform = masking.uniform_keep(4000, 49, 0.6, torch.Generator().manual_seed(0))
+    uniform = masking.uniform_keep(noise, 0.6)
     counts = torch.bincount(uniform.flatten(), minlength=49) / 4000
     assert torch.allclose(counts, torch.full((49,), keep.shape[1] / 49), atol=0.04)
     assert (keep.diff(dim=1) > 0).all()  # sorted, none twice

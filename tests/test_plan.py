@@ -17,6 +17,7 @@ from synclip_core.models.layers import Block
 from train import plan as program
 from train.config import InitConfig, PretrainConfig, StageConfig, load_config
 from train.data import augment
+from train.data.noise import Noise
 from train.objective import pretraining_losses
 from train.planning import activations as kept
 from train.planning.flops import StepFlops, gathered_contrast, meta_run, parameters, random_batch, step_flops
@@ -26,7 +27,7 @@ from train.planning.measure import measure
 from train.planning.network import traffic
 from train.planning.plan import Plan
 from train.planning.states import AUTOCAST, FP32, MIXED, Precision, states
-from train.pretrain import Run, build
+from train.run import Run, build
 
 CONFIGS = Path(__file__).parent.parent / "train" / "configs"
 # 4 x 2 patches, half of them hidden; not square, as Sapiens' input is not
@@ -179,9 +180,9 @@ def test_a_step_keeps_what_the_formula_says(model: SyncLipMAEConfig) -> None:
     config = PretrainConfig(model=replace(model, geometry_points=60))
     stage = StageConfig(clips=2, frames=12, reconstruct=4)
     run = Run(config, Path(), "cpu")
-    batch, generator = random_batch(config, stage, "cpu"), torch.Generator().manual_seed(0)
+    batch, noise = random_batch(config, stage, "cpu"), Noise(range(2))
     measured = saved_bytes(
-        lambda: pretraining_losses(run.model, batch, stage, config.augment, config.loss, generator), False, run.model
+        lambda: pretraining_losses(run.model, batch, stage, config.augment, config.loss, noise), False, run.model
     )
     held = 4 * 3 * model.visual.image_size[0] * model.visual.image_size[1] * 24  # the frames are there, but not saved
     at_work = max(
@@ -231,7 +232,7 @@ def test_traffic_by_zero_stage() -> None:
 def test_a_gathered_contrast_grows_with_the_gpus(run: Run) -> None:
     assert gathered_contrast(STAGE, 24, 320, 1) == 0
     # one GPU more: three squares of tokens more, forward and twice backward, and one of sounds
-    assert gathered_contrast(STAGE, 24, 320, 2) == 2 * 30 * 30 * (3 * 3 * 24 + 320)
+    assert gathered_contrast(STAGE, 24, 320, 2) == 2 * 30 * 30 * (6 * 24 + 320)
 
 
 def test_scaling_loses_what_the_network_takes() -> None:
@@ -269,12 +270,12 @@ def test_frames_need_not_be_square() -> None:
     crops = torch.zeros(1, 1, 64, 64, 3, dtype=torch.uint8)
     crops[:, :, 24:40, 24:40] = 255
     points = torch.tensor([0.5, 0.5]).expand(1, 1, 60, 2)
-    frames, moved = augment.geometric(crops, points, 0.0, (64, 32), 0.0, torch.Generator())
+    frames, moved = augment.geometric(crops, points, 0.0, (64, 32), 0.0, Noise([0]))
     assert frames.shape[-2:] == (64, 32)
     assert frames[0, 0, :, 25:39, 13:19].min() == 1 and frames[0, 0, :, 42:].max() == 0 == frames[0, 0, :, :, 22:].max()
     torch.testing.assert_close(moved, points)
     for seed in range(8):  # one clip in three is blurred
-        jittered = augment.photometric(torch.rand(1, 2, 3, 64, 32), 1.0, torch.Generator().manual_seed(seed))
+        jittered = augment.photometric(torch.rand(1, 2, 3, 64, 32), 1.0, Noise([seed]))
         assert jittered.shape[-2:] == (64, 32)
 
 
@@ -290,7 +291,7 @@ class OneDevice(TorchDispatchMode):
 def test_the_mel_noise_follows_the_device() -> None:
     """Draws are made on the CPU; one that stays there stops the step of a GPU."""
     with OneDevice():
-        noisy = augment.mel(torch.empty(2, 80, 40, device="meta"), 1.0, torch.Generator())
+        noisy = augment.mel(torch.empty(2, 80, 40, device="meta"), 1.0, Noise([0, 1]))
     assert noisy.is_meta
 
 

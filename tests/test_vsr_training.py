@@ -12,6 +12,7 @@ from synclip_core.errors import SyncLipError
 from synclip_core.models.synclipmae import normalise
 from synclip_core.reader_file import load_reader
 from train.data.clip import Clip
+from train.data.noise import Noise
 from train.finetune_vsr import Run, finetune, judge, train_reader
 from train.prompts import PLAIN, clip_prompts
 from train.vsr.batches import Batches, unit_times
@@ -219,7 +220,7 @@ def test_alignment_moves_what_may_move_and_ships_its_model(config, tmp_path, los
     load_reader(tmp_path / "reader.safetensors").check(after.sha256)
     # the distance itself: mean L1 of unit tokens, over ticks that show the face
     batch = Batches([utterance(n) for n in range(8)], SPELLER, config.data, 0).batch(0)
-    listener, vocal = run.average.listener, run.average.tokens(batch.shown, batch.shown_valid, 0.0, torch.Generator())
+    listener, vocal = run.average.listener, run.average.tokens(batch.shown, batch.shown_valid, 0.0, Noise([0]))
     heard = torch.nn.functional.normalize(listener.adapter(listener.front_end(batch.audio)), dim=-1)
     if loss == "l1":
         want = (heard - vocal).abs().mean(-1)[batch.shown_valid].mean()
@@ -262,7 +263,7 @@ def test_the_visual_encoder_learns_from_pictures(config, tmp_path):
     clip = Clip(
         "0", data[0].crops(), np.zeros((40, 60, 2), np.float32), data[0].valid, np.zeros(25600, np.float32), 1 / 14
     )
-    prompts = clip_prompts(after, clip, PLAIN, torch.Generator())[None]
+    prompts = clip_prompts(after, clip, PLAIN, Noise([0]))[None]
     with torch.inference_mode():
         vocal = normalise(after.vocal_head(after.vocal_head.centered(prompts)))[0].numpy()
     np.testing.assert_allclose(vocal, whole.average.plain_tokens(data[0]), atol=1e-5)

@@ -26,7 +26,8 @@ class DataConfig:
         0.05  # a web clip whose own offset is less clear than this is left out of the contrast
     )
     holdout: int = 0  # 1 in `holdout` web identities is kept out of training, to choose between runs; 0: none
-    cache_gb: float = 8.0  # decoded clips kept in memory
+    clips_per_subject: int = 1  # clips of one person side by side in a batch; the identity shuffle mixes their frames
+    cache_gb: float = 8.0  # decoded clips kept in memory, by each process
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class LossConfig:
     same_clip: float = (
         0.5  # share of a second contrast among the frames of the same clip only, where identity cannot help
     )
-    shuffle_identity: float = 0.5  # probability of the identity shuffle
+    gather: bool = True  # negatives from all processes; False: each contrasts its own clips
+    shuffle_identity: float = 0.5  # share of the subjects whose identity tokens are shuffled
     passes: tuple[str, ...] = ("video", "audio")  # what conditions the decoder; one of them: single-pass decoding
 
 
@@ -68,7 +70,7 @@ class StageConfig:
     steps: int = 2000
     lr: float = 1e-3
     warmup: int = 100
-    clips: int = 9  # clips in a batch
+    clips: int = 9  # clips of a step on each process
     frames: int = 48  # consecutive frames of a clip
     reconstruct: int = (
         4  # frames of each clip that bypass 1 and the decoder see; losses are means: this only saves time
@@ -82,7 +84,12 @@ class OptimConfig:
     weight_decay: float = 0.05
     clip: float = 1.0
     ema: float = 0.995
-    bf16: bool = False
+    bf16: bool = False  # autocast; the weights stay float32
+    accumulate: int = 1  # parts that a process's clips of a step go through in; each part has its own negatives
+    checkpointing: bool = (
+        False  # compute the visual encoder's blocks again in the backward pass instead of keeping them
+    )
+    compile: bool = False  # torch.compile on the visual encoder
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from synclip_core.lip_reading import read_lips
 from synclip_core.models.config import to_dict
 from synclip_core.models.vsr import LipReader, VsrConfig
 from synclip_core.reader_file import Reader, load_reader, save_reader
+from train.data.noise import Noise
 from train.run_state import follow, packed, parameter_groups, part, restore_optimizer
 from train.vsr.batches import Batches, VsrBatch
 from train.vsr.config import VsrTrainConfig, load_vsr_config
@@ -72,9 +73,8 @@ class Run:
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / config.steps)))
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * group.get("share", 1.0) * warm * (0.02 + 0.98 * cosine)
-        seed = config.seed * 1_000_003 + self.step  # of dropout and augmentation, the same after a resume
-        torch.manual_seed(seed)
-        loss, parts = self.student(batch, torch.Generator().manual_seed(seed))
+        torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout, the same after a resume
+        loss, parts = self.student(batch, Noise.of(config.seed, self.step, range(len(batch.look))))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_([p for p in self.student.parameters() if p.requires_grad], config.clip)

@@ -11,12 +11,14 @@ from synclip_core.models.masking import face_preserving_keep, uniform_keep
 from synclip_core.models.mel import MelFrontEnd
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.visual_encoder import IDENTITY, VOCAL
-from synclip_core.objectives.contrastive import contrastive_loss, positive_set
+from synclip_core.objectives.contrastive import contrastive_rows, positive_set
 from synclip_core.objectives.decorrelation import decorrelation_loss
 from synclip_core.objectives.reconstruction import reconstruction_loss
 from train.config import AugmentConfig, LossConfig, StageConfig
 from train.data import augment
+from train.data.noise import Noise
 from train.data.sampling import Batch
+from train.distributed import gathered, rank, size, summed
 
 GEOMETRY_SCALE = 25.0  # canonical units -> order of one: lips open by about 0.04
 
@@ -35,32 +37,35 @@ def pretraining_losses(
     stage: StageConfig,
     augmentation: AugmentConfig,
     loss: LossConfig,
-    generator: torch.Generator,
+    noise: Noise,
+    together: int = 1,
 ) -> Losses:
-    """One forward pass: two bypasses, two decodings, all terms of the objective; or what the stage learns of it."""
+    """One forward pass: two bypasses, two decodings, all terms of the objective; or what the stage learns of it.
+
+    Of processes that share a batch each passes its clips; the mean of their losses is that of the whole batch.
+    """
     if stage.learn == "vision":
-        return vision_losses(model, batch, augmentation, generator)
+        return vision_losses(model, batch, augmentation, noise)
     if stage.learn == "alignment":
-        return alignment_losses(model, batch, augmentation, loss, generator)
+        return alignment_losses(model, batch, augmentation, loss, noise)
     config = model.config.visual
     device = model.logit_scale.device
     clips, frames = batch.valid.shape
     # 1. bypass 2 on all frames: vocal and ambient prompts
-    view = bypass_2(model, batch, augmentation, generator)
+    view = bypass_2(model, batch, augmentation, noise)
     valid = batch.valid.to(device)
     centered = model.vocal_head.centered(view.prompts[..., VOCAL, :], valid)
     vocal = model.vocal_head(centered)
     ambient = model.ambient_tokens(view.prompts)
     # 2. audio tokens
-    audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, generator)
+    audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, noise)
     # 3. bypass 1 and both decodings on a few frames of each clip
-    chosen = torch.stack([torch.randperm(frames, generator=generator)[: stage.reconstruct] for _ in range(clips)]).to(
-        device
-    )
+    chosen = noise.order(frames)[:, : stage.reconstruct].to(device)
     rows = torch.arange(clips, device=device)[:, None]
     target = view.images[rows, chosen].flatten(0, 1)
     if config.bypasses == "both":
-        seen = uniform_keep(len(target), model.visual.patches, config.mask_ratio, generator).to(device)
+        hidden = noise.uniform(chosen.shape[1], model.visual.patches).flatten(0, 1)
+        seen = uniform_keep(hidden, config.mask_ratio).to(device)
         patches, first = model.visual(target, seen)
     else:
         seen, patches, first = (x[rows, chosen].flatten(0, 1) for x in (view.keep, view.patches, view.prompts))
@@ -68,9 +73,7 @@ def pretraining_losses(
     spoken = audio[rows, chosen].flatten(0, 1)
     moved = vocal[rows, chosen].flatten(0, 1)
     other = ambient[rows, chosen].flatten(0, 1)
-    given = identity
-    if torch.rand((), generator=generator) < loss.shuffle_identity:
-        given = shuffle_identity(identity, clips, generator)
+    given = shuffle_identity(identity.unflatten(0, (clips, -1)), together, loss.shuffle_identity, noise).flatten(0, 1)
     pixels = patchify(target, config.patch_size)
     conditions = {"video": moved, "audio": spoken}
     restored = {
@@ -80,7 +83,7 @@ def pretraining_losses(
     # 4. alignment, decorrelation, geometry
     parts = restored | {
         "contrastive": alignment(model, audio, vocal, sound, valid & batch.trusted.to(device)[:, None], loss),
-        "decorrelation": decorrelation_loss(identity, moved, other),
+        "decorrelation": decorrelation_loss(gathered(identity), gathered(moved), gathered(other)),
     }
     total = loss.reconstruction * torch.stack(list(restored.values())).sum() + loss.contrastive * parts["contrastive"]
     total = total + loss.decorrelation * parts["decorrelation"]
@@ -90,12 +93,14 @@ def pretraining_losses(
     return Losses(total, parts)
 
 
-def vision_losses(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, generator: torch.Generator) -> Losses:
+def vision_losses(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, noise: Noise) -> Losses:
     """The lips' geometry from the vocal prompt of single frames; the mean that is taken out is that of the batch."""
-    view = bypass_2(model, batch, augmentation, generator)
-    valid = batch.valid.to(view.prompts.device).view(1, -1)
-    centered = model.vocal_head.centered(view.prompts.flatten(0, 1)[None, :, VOCAL], valid)
-    error = geometry_loss(model, centered, view.geometry.to(view.prompts.device).flatten(0, 1)[None], valid)
+    view = bypass_2(model, batch, augmentation, noise)
+    device = view.prompts.device
+    valid = gathered(batch.valid.to(device)).view(1, -1)
+    prompts, geometry = gathered(view.prompts[..., VOCAL, :]), gathered(view.geometry.to(device))
+    centered = model.vocal_head.centered(prompts.flatten(0, 1)[None], valid)
+    error = geometry_loss(model, centered, geometry.flatten(0, 1)[None], valid, everyone=True)
     return Losses(error, {"geometry": error})
 
 
@@ -110,7 +115,7 @@ class View(NamedTuple):
     prompts: Tensor
 
 
-def bypass_2(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, generator: torch.Generator) -> View:
+def bypass_2(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, noise: Noise) -> View:
     """The motion view of all frames; of a model with a single view, that one (VisualConfig.bypasses).
 
     Both bypasses see one canonical square. The jitter is for this one only; a single view must be restored, so it gets
@@ -118,37 +123,36 @@ def bypass_2(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, gener
     """
     config, device = model.config.visual, model.logit_scale.device
     images, geometry = augment.geometric(
-        batch.crops.to(device), batch.geometry, batch.margin, config.image_size, augmentation.geometric, generator
+        batch.crops.to(device), batch.geometry, batch.margin, config.image_size, augmentation.geometric, noise
     )
-    jittered = augment.photometric(images, augmentation.photometric if config.bypasses == "both" else 0, generator)
+    jittered = augment.photometric(images, augmentation.photometric if config.bypasses == "both" else 0, noise)
     shape = batch.valid.shape
+    hidden = noise.uniform(shape[1], model.visual.patches).flatten(0, 1)
     if config.bypasses == "uniform":
-        keep = uniform_keep(shape.numel(), model.visual.patches, config.mask_ratio, generator).to(device)
+        keep = uniform_keep(hidden, config.mask_ratio).to(device)
     else:
-        keep = face_preserving_keep(shape.numel(), model.importance.cpu(), config.face_mask_ratio, generator).to(device)
+        keep = face_preserving_keep(hidden, model.importance.cpu(), config.face_mask_ratio).to(device)
     patches, prompts = model.visual(jittered.flatten(0, 1), keep)
     return View(images, geometry, *(x.unflatten(0, shape) for x in (keep, patches, prompts)))
 
 
 def alignment_losses(
-    model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, loss: LossConfig, generator: torch.Generator
+    model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, loss: LossConfig, noise: Noise
 ) -> Losses:
     """The contrast alone, on prompts that were computed before."""
     assert batch.prompts is not None
     device = model.logit_scale.device
     valid = batch.valid.to(device)
     vocal = model.vocal_head(model.vocal_head.centered(batch.prompts.to(device), valid))
-    audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, generator)
+    audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, noise)
     contrast = alignment(model, audio, vocal, sound, valid & batch.trusted.to(device)[:, None], loss)
     return Losses(contrast, {"contrastive": contrast})
 
 
-def audio_tokens(
-    model: SyncLipMAE, waveform: Tensor, strength: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def audio_tokens(model: SyncLipMAE, waveform: Tensor, strength: float, noise: Noise) -> tuple[Tensor, Tensor]:
     """Audio tokens [B, T, dim] and the features [B, T, F] whose self-similarity widens the positive set."""
     if isinstance(model.front_end, MelFrontEnd):
-        log_mel = augment.mel(model.front_end.log_mel(waveform), strength, generator)
+        log_mel = augment.mel(model.front_end.log_mel(waveform), strength, noise)
         layers = model.front_end.layers(model.front_end.normalise(log_mel))
     else:
         layers = model.front_end(waveform)
@@ -156,45 +160,72 @@ def audio_tokens(
     return model.adapter(layers), sound.detach()
 
 
-def shuffle_identity(identity: Tensor, clips: int, generator: torch.Generator) -> Tensor:
-    """Permute identity tokens among the frames of each clip: same subject, other motion. identity: [clips * R, dim]."""
-    grouped = identity.unflatten(0, (clips, -1))
-    order = torch.stack([torch.randperm(grouped.shape[1], generator=generator) for _ in range(clips)]).to(
-        identity.device
-    )
-    return grouped.gather(1, order[..., None].expand_as(grouped)).flatten(0, 1)
+def shuffle_identity(identity: Tensor, together: int, share: float, noise: Noise) -> Tensor:
+    """Permute identity tokens among the frames of one subject: same person, other motion. identity: [B, R, dim].
+
+    together: clips of one subject that stand side by side; share: of the subjects to whom it happens.
+    """
+    grouped = identity.unflatten(0, (-1, together)).flatten(1, 2)
+    orders, coins = noise.order(grouped.shape[1])[::together], noise.uniform(1)[::together]
+    order = torch.where(coins < share, orders, torch.arange(grouped.shape[1])).to(identity.device)
+    return grouped.gather(1, order[..., None].expand_as(grouped)).view_as(identity)
 
 
 def alignment(
     model: SyncLipMAE, audio: Tensor, vocal: Tensor, sound: Tensor, valid: Tensor, loss: LossConfig
 ) -> Tensor:
-    """InfoNCE over all frames of the batch, and with weight `same_clip` among the frames of each clip alone."""
-    clips, frames = valid.shape
-    index = valid.flatten().nonzero().flatten()
+    """InfoNCE over all frames of the batch, and with weight `same_clip` among the frames of each clip alone.
+
+    This process asks with the tokens of its clips, audio and video, and is answered by those of all processes.
+    """
+    a, v = normalise(audio), normalise(vocal)
+    share = gathered if loss.gather else _alone
+    everyone = share(valid)
+    clips, frames = everyone.shape
+    index = everyone.flatten().nonzero().flatten()
+    processes = clips // len(valid)
     if len(index) < 2:
-        return audio.sum() * 0
+        return (a.sum() + v.sum()) * 0
+    # the place of each of our tokens among all that count
+    first = rank() * valid.numel() if processes > 1 else 0
+    mine = valid.flatten().nonzero().flatten()
+    rows = (everyone.flatten().cumsum(0) - 1)[mine + first]
     clip = torch.arange(clips, device=valid.device).repeat_interleave(frames)[index]
     frame = torch.arange(frames, device=valid.device).repeat(clips)[index]
-    a = normalise(audio).flatten(0, 1)[index]
-    v = normalise(vocal).flatten(0, 1)[index]
+    heard, seen = share(a).flatten(0, 1)[index], share(v).flatten(0, 1)[index]
     scale = model.logit_scale.exp().clamp(max=loss.max_scale)
-    logits = scale * a @ v.T
-    positive = positive_set(clip, frame, sound.flatten(0, 1)[index], loss.neighbours, loss.self_similarity)
-    ignore = positive_set(clip, frame, a, loss.ignore_neighbours, 2.0)
-    everyone = contrastive_loss(logits, positive, ignore)
+    by_audio, by_video = scale * a.flatten(0, 1)[mine] @ seen.T, scale * v.flatten(0, 1)[mine] @ heard.T
+    same = share(sound).flatten(0, 1)[index]
+    positive = positive_set(clip, frame, same, loss.neighbours, loss.self_similarity, rows)
+    ignore = positive_set(clip, frame, same, loss.ignore_neighbours, 2.0, rows)
+
+    def both_ways(positive: Tensor, ignore: Tensor) -> Tensor:
+        asked = contrastive_rows(by_audio, positive, ignore) + contrastive_rows(by_video, positive, ignore)
+        return asked.sum() * processes / (2 * len(index))
+
     if not loss.same_clip:
-        return everyone
-    alone = contrastive_loss(logits, positive & (clip[:, None] == clip), ignore | (clip[:, None] != clip))
-    return (1 - loss.same_clip) * everyone + loss.same_clip * alone
+        return both_ways(positive, ignore)
+    own = clip[rows, None] == clip
+    return (1 - loss.same_clip) * both_ways(positive, ignore) + loss.same_clip * both_ways(
+        positive & own, ignore | ~own
+    )
 
 
-def geometry_loss(model: SyncLipMAE, centered: Tensor, geometry: Tensor, valid: Tensor) -> Tensor:
+def _alone(x: Tensor) -> Tensor:
+    return x
+
+
+def geometry_loss(
+    model: SyncLipMAE, centered: Tensor, geometry: Tensor, valid: Tensor, everyone: bool = False
+) -> Tensor:
     """How far the vocal prompt is from telling the lips' shape, each clip's mean shape taken out (identity removed).
 
-    centered: [B, T, width]; geometry: [B, T, P, 2]; smooth L1 in units of 1 / GEOMETRY_SCALE.
+    centered: [B, T, width]; geometry: [B, T, P, 2]; smooth L1 in units of 1 / GEOMETRY_SCALE. everyone: these are the
+    clips of all processes.
     """
     weight = valid[..., None].to(geometry)
     flat = geometry.flatten(2) * GEOMETRY_SCALE
     mean = (flat * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
     error = torch.nn.functional.smooth_l1_loss(model.geometry_head(centered), flat - mean, reduction="none")
-    return (error * weight).sum() / (weight.sum() * flat.shape[-1]).clamp_min(1)
+    count = weight.sum() if everyone else summed(weight.sum()) / size()
+    return (error * weight).sum() / (count * flat.shape[-1]).clamp_min(1)

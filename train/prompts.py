@@ -10,6 +10,7 @@ from synclip_core.models.visual_encoder import VOCAL
 from train.config import AugmentConfig, StageConfig
 from train.data import augment
 from train.data.clip import Clip
+from train.data.noise import Noise
 from train.data.sampling import ClipStore
 
 BLOCK = 64  # frames encoded at once
@@ -24,15 +25,21 @@ class PromptStore:
     ) -> None:
         self.meta = {key: meta for key, meta in store.meta.items() if meta["frames"] >= stage.frames}
         self._clips: dict[str, Clip] = {}
-        generator = torch.Generator().manual_seed(seed)
-        for key in tqdm(sorted(self.meta), desc="prompts", unit="clip"):
+        for number, key in enumerate(tqdm(sorted(self.meta), desc="prompts", unit="clip")):
             clip = store[key]
             views = [
-                clip_prompts(model, clip, augmentation if view else PLAIN, generator).half().cpu().numpy()
+                clip_prompts(model, clip, augmentation if view else PLAIN, Noise.of(seed, view, [number]))
                 for view in range(stage.views)
             ]
             self._clips[key] = Clip(
-                key, np.empty(0), np.empty(0), clip.valid, clip.audio, clip.margin, clip.meta, np.stack(views)
+                key,
+                np.empty(0),
+                np.empty(0),
+                clip.valid,
+                clip.audio,
+                clip.margin,
+                clip.meta,
+                torch.stack(views).half().cpu().numpy(),
             )
 
     def __getitem__(self, key: str) -> Clip:
@@ -40,7 +47,7 @@ class PromptStore:
 
 
 @torch.inference_mode()
-def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, generator: torch.Generator) -> Tensor:
+def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, noise: Noise) -> Tensor:
     """Vocal prompts of all frames, [T, width]; one draw of the augmentation for the whole clip."""
     images, _ = augment.geometric(
         torch.from_numpy(clip.crops)[None],
@@ -48,9 +55,9 @@ def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, gen
         clip.margin,
         model.config.visual.image_size,
         augmentation.geometric,
-        generator,
+        noise,
     )
-    images = augment.photometric(images, augmentation.photometric, generator)[0]
+    images = augment.photometric(images, augmentation.photometric, noise)[0]
     device = model.logit_scale.device
     parts = [model.prompts(images[i : i + BLOCK].to(device))[:, VOCAL] for i in range(0, len(images), BLOCK)]
     return torch.cat(parts)

@@ -17,18 +17,29 @@ def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) ->
 
 @torch.no_grad()
 def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Moves the average towards the model; early on quickly, or it would carry the random start for ever."""
-    decay = min(decay, (1 + step) / (10 + step))
+    """Moves the average towards the model."""
     for mean, now in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
+        mean.lerp_(now, 1 - average_decay(decay, step))
+
+
+def average_decay(decay: float, step: int) -> float:
+    """Early on the average follows quickly, or it would carry the random start for ever."""
+    return min(decay, (1 + step) / (10 + step))
 
 
 def packed(modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Weights as NAME.*, the optimiser's moments as optimizer.INDEX.*; copies on the CPU."""
     tensors = {f"{name}.{k}": v for name, module in modules.items() for k, v in module.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    return {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+    return {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()} | optimizer_tensors(optimizer)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The moments of each parameter as optimizer.INDEX.NAME; copies on the CPU."""
+    return {
+        f"optimizer.{index}.{name}": value.detach().cpu().clone().contiguous()
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
 
 
 def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

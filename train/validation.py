@@ -12,6 +12,7 @@ from synclip_core.metrics.r_precision import mixed
 from synclip_core.metrics.window_lag import WindowLag, window_lag
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from train.data.clip import Clip
+from train.data.noise import Noise
 from train.data.sampling import ClipStore
 from train.prompts import PLAIN, clip_prompts
 
@@ -29,7 +30,7 @@ class Judged(NamedTuple):
 def clip_tokens(model: SyncLipMAE, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
     """Normalised audio and vocal tokens [T, dim] of a training sample, cut as inference cuts it."""
     device = model.logit_scale.device
-    prompts = clip_prompts(model, clip, PLAIN, torch.Generator())[None]
+    prompts = clip_prompts(model, clip, PLAIN, Noise([0]))[None]
     valid = torch.from_numpy(clip.valid)[None].to(device)
     vocal = normalise(model.vocal_head(model.vocal_head.centered(prompts, valid)))[0]
     audio = normalise(model.audio_tokens(torch.from_numpy(clip.audio)[None].to(device)))[0]

@@ -30,17 +30,17 @@ def visible_count(patches: int, mask_ratio: float) -> int:
     return max(1, round(patches * (1 - mask_ratio)))
 
 
-def uniform_keep(count: int, patches: int, mask_ratio: float, generator: torch.Generator | None = None) -> Tensor:
-    """Bypass 1: [count, V] sorted indices drawn without replacement, all alike."""
-    return face_preserving_keep(count, torch.ones(patches), mask_ratio, generator)
+def uniform_keep(noise: Tensor, mask_ratio: float) -> Tensor:
+    """Bypass 1: as `face_preserving_keep`, all patches alike."""
+    return face_preserving_keep(noise, torch.ones(noise.shape[1]), mask_ratio)
 
 
-def face_preserving_keep(
-    count: int, importance: Tensor, mask_ratio: float, generator: torch.Generator | None = None
-) -> Tensor:
-    """Bypass 2: [count, V] sorted indices drawn without replacement with odds `importance` (Gumbel top-k)."""
-    noise = torch.rand(count, len(importance), generator=generator).clamp_min(1e-9)
-    keys = importance.clamp_min(1e-9).log() - (-noise.log()).log()
+def face_preserving_keep(noise: Tensor, importance: Tensor, mask_ratio: float) -> Tensor:
+    """Bypass 2: [count, V] sorted indices drawn without replacement with odds `importance` (Gumbel top-k).
+
+    noise: [count, P], evenly distributed over 0..1.
+    """
+    keys = importance.clamp_min(1e-9).log() - (-noise.clamp_min(1e-9).log()).log()
     return keys.topk(visible_count(len(importance), mask_ratio), dim=1).indices.sort(1).values
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .config import VisualConfig
 from .layers import Block, sincos_position
@@ -54,6 +55,8 @@ class ConvStem(nn.Module):
 class VisualEncoder(nn.Module):
     """ViT over visible patches and the prompts identity, vocal motion, ambient motion."""
 
+    checkpointing = False  # compute blocks again in the backward pass, for less memory
+
     def __init__(self, config: VisualConfig, *, ops: Any = nn) -> None:
         super().__init__()
         self.config = config
@@ -92,6 +95,6 @@ class VisualEncoder(nn.Module):
         # 4. prompts in front, Transformer, split again
         x = torch.cat([self.prompts.to(x).expand(x.shape[0], -1, -1), x], 1)
         for block in self.blocks:
-            x = block(x)
+            x = checkpoint(block, x, use_reentrant=False) if self.checkpointing and self.training else block(x)
         x = self.norm(x)
         return x[:, 3:], x[:, :3]

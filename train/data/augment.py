@@ -8,6 +8,8 @@ from torch import Tensor
 
 from synclip_core.media.geometry import GEOMETRY_MIRROR
 
+from .noise import Noise
+
 
 def geometric(
     crops: Tensor,
@@ -15,7 +17,7 @@ def geometric(
     margin: float,
     size: tuple[int, int],
     strength: float,
-    generator: torch.Generator,
+    noise: Noise,
 ) -> tuple[Tensor, Tensor]:
     """Cut the canonical square, moved, turned, scaled, stretched and mirrored by one draw a clip and a little a frame.
 
@@ -26,13 +28,13 @@ def geometric(
     batch, frames = crops.shape[:2]
 
     def normal(*shape: int, scale: float) -> Tensor:
-        return torch.randn(*shape, generator=generator) * (scale * strength)
+        return noise.normal(*shape) * (scale * strength)
 
-    scale = torch.exp(normal(batch, 1, scale=0.07) + normal(batch, frames, scale=0.008))
-    stretch = torch.exp(normal(batch, 1, scale=0.05)).expand(-1, frames)
-    angle = normal(batch, 1, scale=0.07) + normal(batch, frames, scale=0.01)
-    shift = normal(batch, 1, 2, scale=0.025) + normal(batch, frames, 2, scale=0.004)
-    flip = torch.rand(batch, 1, generator=generator) < (0.5 if strength > 0 else 0.0)
+    scale = torch.exp(normal(1, scale=0.07) + normal(frames, scale=0.008))
+    stretch = torch.exp(normal(1, scale=0.05)).expand(-1, frames)
+    angle = normal(1, scale=0.07) + normal(frames, scale=0.01)
+    shift = normal(1, 2, scale=0.025) + normal(frames, 2, scale=0.004)
+    flip = noise.uniform(1) < (0.5 if strength > 0 else 0.0)
     sign = torch.where(flip, -1.0, 1.0).expand(-1, frames)
     cos, sin = angle.cos() * scale, angle.sin() * scale
     # output point (centred) -> canonical point (centred): linear @ p + shift
@@ -54,18 +56,16 @@ def geometric(
     return out.unflatten(0, (batch, frames)), moved
 
 
-def photometric(frames: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+def photometric(frames: Tensor, strength: float, noise: Noise) -> Tensor:
     """Colour, brightness, contrast, saturation, tone, blur and noise of bypass 2 (papers/synclipmae.txt, section 3.2).
 
     frames: [B, T, 3, H, W], 0..1. Returns the same shape.
     """
     if strength <= 0:
         return frames
-    batch = frames.shape[0]
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        draw = torch.rand(batch, *shape, 1, 1, generator=generator)
-        return (low + (high - low) * draw).to(frames)
+        return (low + (high - low) * noise.uniform(*shape, 1, 1)).to(frames)
 
     x = frames
     # saturation 0..1.5, one clip in five grey
@@ -82,32 +82,32 @@ def photometric(frames: Tensor, strength: float, generator: torch.Generator) -> 
     x = x * ((1 + bend) - bend * x)
     # a third of the clips loses resolution, as web video does; a third is noisy
     height, width = x.shape[-2:]
-    soft = torch.rand(batch, generator=generator) < strength / 3
-    for index in soft.nonzero().flatten().tolist():
-        share = 0.35 + 0.45 * torch.rand(1, generator=generator).item()
+    soft, shares = noise.uniform(2).unbind(1)
+    for index in (soft < strength / 3).nonzero().flatten().tolist():
+        share = 0.35 + 0.45 * shares[index].item()
         small = F.interpolate(x[index], size=(int(height * share), int(width * share)), mode="bilinear", antialias=True)
         x[index] = F.interpolate(small, size=(height, width), mode="bilinear")
     level = uniform(0, 0.05 * strength, 1, 1) * (uniform(0, 1, 1, 1) < 1 / 3)
-    noise = torch.randn(x.shape[:1] + (1,) + x.shape[2:], generator=generator).to(x)
-    return (x + level * noise).clamp(0, 1)
+    grain = noise.grain(x.shape[1], 1, *x.shape[3:], device=x.device).to(x)
+    return (x + level * grain).clamp(0, 1)
 
 
-def mel(log_mel: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+def mel(log_mel: Tensor, strength: float, noise: Noise) -> Tensor:
     """Other voices, other rooms: the frequency axis warped, noise added. log_mel: [B, bands, M], log of power."""
     if strength <= 0:
         return log_mel
-    batch, bands, _ = log_mel.shape
+    bands = log_mel.shape[1]
     axis = torch.linspace(-1, 1, bands)
-    factor = torch.exp(torch.randn(batch, 1, generator=generator) * 0.07 * strength)
-    offset = torch.randn(batch, 1, generator=generator) * 0.03 * strength
+    factor = torch.exp(noise.normal(1) * 0.07 * strength)
+    offset = noise.normal(1) * 0.03 * strength
     place = ((axis[None] * factor + offset + 1) / 2 * (bands - 1)).clamp(0, bands - 1)
     low = place.floor().long().clamp(max=bands - 2)
     share = (place - low)[..., None].to(log_mel)
     low = low[..., None].to(log_mel.device).expand_as(log_mel)
     warped = torch.lerp(log_mel.gather(1, low), log_mel.gather(1, low + 1), share)
     # noise of a random level and a random slope over frequency, on half of the clips
-    noisy = (torch.rand(batch, 1, 1, generator=generator) < 0.5).to(log_mel.device)
-    level = warped.amax((1, 2), keepdim=True) - 3 - 7 * torch.rand(batch, 1, 1, generator=generator).to(log_mel)
-    slope = (torch.randn(batch, 1, 1, generator=generator) * axis[None, :, None]).to(log_mel)
-    grain = torch.randn(warped.shape, generator=generator).to(log_mel) * (0.5 * math.sqrt(strength))
+    noisy = (noise.uniform(1, 1) < 0.5).to(log_mel.device)
+    level = warped.amax((1, 2), keepdim=True) - 3 - 7 * noise.uniform(1, 1).to(log_mel)
+    slope = (noise.normal(1, 1) * axis[None, :, None]).to(log_mel)
+    grain = noise.grain(*warped.shape[1:], device=warped.device).to(log_mel) * (0.5 * math.sqrt(strength))
     return torch.where(noisy, torch.logaddexp(warped, level + slope + grain), warped)

@@ -1,9 +1,12 @@
 """From shards to batches: which clip, which stretch of it, at which speed."""
 
 import json
+import sys
 import threading
+import time
 import zlib
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
@@ -12,12 +15,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
 from train.config import DataConfig, StageConfig
 
 from .clip import Clip
-from .shards import RATE, decode_sample, read_shard
+from .shards import RATE, Stored, decode_sample, index_shard
 
 SAMPLES = RATE // 25  # audio samples a frame
 
@@ -26,7 +30,8 @@ SAMPLES = RATE // 25  # audio samples a frame
 class Batch:
     """crops: [B, T, S, S, 3] uint8; geometry: [B, T, 60, 2] canonical; valid: [B, T] bool; audio: [B, T * 640];
     trusted: [B] bool, clips whose audio belongs to their video, so that they may take part in the contrast.
-    prompts: [B, T, width] vocal prompts of a resting visual encoder; crops and geometry are then empty."""
+    prompts: [B, T, width] vocal prompts of a resting visual encoder; crops and geometry are then empty.
+    slots: the clips' numbers in the whole batch of the step, of which other processes may hold the rest."""
 
     crops: Tensor
     geometry: Tensor
@@ -35,6 +40,7 @@ class Batch:
     trusted: Tensor
     margin: float
     prompts: Tensor | None = None
+    slots: tuple[int, ...] = ()
 
 
 class ClipSource(Protocol):
@@ -46,7 +52,10 @@ class ClipSource(Protocol):
 
 
 class ClipStore:
-    """All samples of a split, encoded in memory; decoded ones are kept while they fit in `cache_gb`."""
+    """All samples of a split, read from their shards when asked for; decoded ones are kept as `cache_gb` allows.
+
+    Shards are read in any order, so they must lie on a disk, local or shared, not behind a pipe.
+    """
 
     def __init__(
         self, folder: str | Path, split: str, cache_gb: float, holdout: int = 0, held_out: bool = False
@@ -54,14 +63,14 @@ class ClipStore:
         paths = sorted(Path(folder).glob("*.tar"))
         if not paths:
             raise SyncLipError(f"{folder}: no shards (*.tar) here; write them with python -m train.prepare")
-        self.samples: dict[str, dict[str, bytes]] = {}
+        self.samples: dict[str, Stored] = {}
         self.meta: dict[str, dict] = {}
         for path in paths:
-            for key, parts in read_shard(path):
-                meta = json.loads(parts["json"])
+            for key, sample in index_shard(path).items():
+                meta = json.loads(sample.read("json")["json"])
                 if meta["split"] != split or held_out != is_held_out(meta, holdout):
                     continue
-                self.samples[key] = parts
+                self.samples[key] = sample
                 self.meta[key] = meta
         if not self.samples:
             raise SyncLipError(f"{folder}: no sample of split {split!r}; prepare that split or name another")
@@ -71,7 +80,7 @@ class ClipStore:
     def __getitem__(self, key: str) -> Clip:
         clip = self._cache.get(key)
         if clip is None:
-            clip = decode_sample(key, self.samples[key])
+            clip = decode_sample(key, self.samples[key].read())
             self._room -= clip.crops.nbytes
             self._cache[key] = clip
             while self._room < 0 and len(self._cache) > 1:
@@ -87,40 +96,42 @@ def is_held_out(meta: dict, holdout: int) -> bool:
 
 
 class Sampler:
-    """Endless batches, reproducible from (seed, step): a resumed run draws what the unbroken one would have drawn."""
+    """Endless batches, reproducible from (seed, step): a resumed run draws what the unbroken one would have drawn.
 
-    def __init__(self, store: ClipSource, config: DataConfig, stage: StageConfig, seed: int) -> None:
+    Which clip stands in which slot of a step's batch, and how it is cut, does not depend on who asks: processes that
+    share a batch draw their slots of it and read nothing else.
+    """
+
+    def __init__(
+        self, store: ClipSource, config: DataConfig, stage: StageConfig, seed: int, clips: int | None = None
+    ) -> None:
+        """clips: of a step over all processes; the stage's, if not given."""
         self.store, self.config, self.stage, self.seed = store, config, stage, seed
+        self.clips = clips or stage.clips
         sources: dict[str, list[str]] = defaultdict(list)
+        self.subjects: dict[str, list[str]] = defaultdict(list)
         hours: dict[str, float] = defaultdict(float)
         for key, meta in store.meta.items():
             if meta["frames"] < stage.frames:
                 continue
             sources[meta["source"]].append(key)
+            self.subjects[meta["subject"]].append(key)
             hours[meta["source"]] += meta["frames"]
         if not sources:
             raise SyncLipError(f"no sample is as long as a stage's frames = {stage.frames}; use a smaller number")
-        self.sources = dict(sorted(sources.items()))
-        weight = np.array([hours[s] for s in self.sources]) ** config.source_power
+        self.sources = list(sources.values())
+        weight = np.array([hours[source] for source in sources]) ** config.source_power
         self.weight = weight / weight.sum()
+        self.refused: dict[str, str] = {}  # samples that could not be read, and why
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step: stretches of different clips, as long as there are enough."""
-        rng = np.random.default_rng((self.seed, step))
-        names = list(self.sources)
-        parts: list[Stretch] = []
-        used: set[str] = set()
-        attempts = 0
-        while len(parts) < self.stage.clips:
-            keys = self.sources[names[rng.choice(len(names), p=self.weight)]]
-            key = keys[rng.integers(len(keys))]
-            attempts += 1
-            if key in used and attempts < 20 * self.stage.clips:
-                continue
-            part = cut(self.store[key], self.stage.frames, self.config, rng)
-            if part is not None:
-                parts.append(part)
-                used.add(key)
+    def batch(self, step: int, slots: Sequence[int] | None = None) -> Batch:
+        """The batch of a step, or these slots of it.
+
+        Raises SyncLipError where too few samples can be read.
+        """
+        slots = range(self.clips) if slots is None else slots
+        keys = self.keys(step)
+        parts = [self._stretch(keys[slot], np.random.default_rng((self.seed, step, slot))) for slot in slots]
         resting = parts[0].clip.prompts is not None
 
         def stack(arrays: list[np.ndarray]) -> Tensor:
@@ -133,24 +144,63 @@ class Sampler:
             stack([p.audio for p in parts]),
             torch.tensor([p.trusted for p in parts]),
             parts[0].clip.margin,
-            stack([p.prompts(rng) for p in parts]) if resting else None,
+            stack([p.prompts for p in parts]) if resting else None,
+            tuple(slots),
         )
+
+    def keys(self, step: int) -> list[str]:
+        """The clips of all slots: different ones as long as there are enough, `clips_per_subject` of one subject on
+        end (of a subject with fewer clips, the same ones again)."""
+        rng = np.random.default_rng((self.seed, step))
+        chosen: list[str] = []
+        used: set[str] = set()
+        together = self.config.clips_per_subject
+        attempts = 0
+        while len(chosen) < self.clips:
+            key = self._any(rng)
+            attempts += 1
+            if key in used and attempts < 20 * self.clips:
+                continue
+            others = self.subjects[self.store.meta[key]["subject"]]
+            fresh = [other for other in others if other != key and other not in used] if together > 1 else []
+            beside = [fresh[k] for k in rng.permutation(len(fresh))[: together - 1].tolist()]
+            beside += [key] * (together - 1 - len(beside))
+            chosen += [key, *beside]
+            used |= {key, *beside}
+        return chosen[: self.clips]
+
+    def _any(self, rng: np.random.Generator) -> str:
+        keys = self.sources[rng.choice(len(self.sources), p=self.weight)]
+        return keys[rng.integers(len(keys))]
+
+    def _stretch(self, key: str, rng: np.random.Generator) -> "Stretch":
+        """A cut of the clip, or of another where this one has no face for so long or cannot be read."""
+        for _ in range(100):
+            try:
+                stretch = None if key in self.refused else cut(self.store[key], self.stage.frames, self.config, rng)
+            except SyncLipError as error:
+                self.refused[key] = str(error)
+                tqdm.write(f"skipped: {error}", file=sys.stderr)
+                stretch = None
+            if stretch is not None:
+                return stretch
+            key = self._any(rng)
+        reason = next(iter(self.refused.values()), "no stretch of them shows a face")
+        raise SyncLipError(f"100 samples in a row are of no use; {reason}")
 
 
 @dataclass
 class Stretch:
-    """Frames of a clip, the audio that belongs to them, and whether the two are known to belong together."""
+    """Frames of a clip, the audio that belongs to them, and whether the two are known to belong together.
+
+    prompts: float32 [T, width] of one of the views; empty where the clip has pictures.
+    """
 
     clip: Clip
     frame: np.ndarray
     audio: np.ndarray
     trusted: bool
-
-    def prompts(self, rng: np.random.Generator) -> np.ndarray:
-        """[T, width] float32: the prompts of one of the views."""
-        views = self.clip.prompts
-        assert views is not None
-        return views[rng.integers(len(views)), self.frame].astype(np.float32)
+    prompts: np.ndarray
 
 
 def cut(clip: Clip, frames: int, config: DataConfig, rng: np.random.Generator) -> Stretch | None:
@@ -173,30 +223,38 @@ def cut(clip: Clip, frames: int, config: DataConfig, rng: np.random.Generator) -
     audio = np.interp(where, np.arange(len(clip.audio)), clip.audio).astype(np.float32)
     confidence = float(clip.meta.get("offset_confidence", 1.0))
     trusted = clip.meta["sync"] == "trusted" or confidence >= config.min_offset_confidence
-    return Stretch(clip, frame, audio, trusted)
+    views = clip.prompts
+    prompts = np.empty(0) if views is None else views[rng.integers(len(views)), frame].astype(np.float32)
+    return Stretch(clip, frame, audio, trusted, prompts)
 
 
 class Prefetcher:
-    """Draws the next batches on a thread of its own, so that decoding does not wait for the optimiser."""
+    """Draws the next batches on a thread of its own, so that decoding does not wait for the optimiser.
 
-    def __init__(self, sampler: Sampler, start: int, stop: int, ahead: int = 2) -> None:
+    asked: (step, slots) of each, in order. `waited` counts the seconds that the trainer stood still for them.
+    """
+
+    def __init__(self, sampler: Sampler, asked: Iterable[tuple[int, Sequence[int]]], ahead: int = 2) -> None:
+        self.waited = 0.0
         self._queue: Queue[Batch | BaseException] = Queue(ahead)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(sampler, start, stop), daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(sampler, asked), daemon=True)
         self._thread.start()
 
-    def _work(self, sampler: Sampler, start: int, stop: int) -> None:
-        for step in range(start, stop):
+    def _work(self, sampler: Sampler, asked: Iterable[tuple[int, Sequence[int]]]) -> None:
+        for step, slots in asked:
             if self._stopped.is_set():
                 return
             try:
-                self._queue.put(sampler.batch(step))
+                self._queue.put(sampler.batch(step, slots))
             except BaseException as error:  # handed to the trainer, which raises it
                 self._queue.put(error)
                 return
 
     def next(self) -> Batch:
+        began = time.monotonic()
         item = self._queue.get()
+        self.waited += time.monotonic() - began
         if isinstance(item, BaseException):
             raise item
         return item

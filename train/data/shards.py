@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -67,25 +68,49 @@ def write_shard(path: Path, samples: dict[str, dict[str, bytes]]) -> None:
     temporary.replace(path)
 
 
-def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Samples of a tar in order. Raises SyncLipError when the tar is damaged."""
-    key, parts = "", {}
+@dataclass(frozen=True)
+class Stored:
+    """Where the parts of a sample lie in a shard: name -> first byte, length."""
+
+    path: Path
+    parts: dict[str, tuple[int, int]]
+
+    def read(self, *names: str) -> dict[str, bytes]:
+        """The parts, all if none is named. Raises SyncLipError when the shard is gone, cut short or lacks one."""
+        found = {}
+        try:
+            with open(self.path, "rb") as file:
+                for name in names or self.parts:
+                    offset, length = self.parts[name]
+                    file.seek(offset)
+                    found[name] = file.read(length)
+                    if len(found[name]) < length:
+                        raise SyncLipError(f"{self.path}: cut short; delete it and run train.prepare again")
+        except OSError as error:
+            raise SyncLipError(f"{self.path}: cannot be read ({error.strerror})") from error
+        except KeyError as error:
+            raise SyncLipError(f"{self.path}: a sample without {error}; was it written by train.prepare?") from error
+        return found
+
+
+def index_shard(path: Path) -> dict[str, Stored]:
+    """Samples of a tar in order, nothing of them read yet. Raises SyncLipError when the tar is damaged."""
+    samples: dict[str, dict[str, tuple[int, int]]] = {}
     try:
         with tarfile.open(path) as tar:
             for info in tar:
-                if not info.isfile():
-                    continue
-                name, _, part = info.name.partition(".")
-                if name != key and parts:
-                    yield key, parts
-                    parts = {}
-                key = name
-                member = tar.extractfile(info)
-                parts[part] = member.read() if member else b""
+                if info.isfile():
+                    key, _, part = info.name.partition(".")
+                    samples.setdefault(key, {})[part] = (info.offset_data, info.size)
     except (tarfile.TarError, OSError) as error:
         raise SyncLipError(f"{path}: damaged shard ({error}); delete it and run train.prepare again") from error
-    if parts:
-        yield key, parts
+    return {key: Stored(path, parts) for key, parts in samples.items()}
+
+
+def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Samples of a tar in order, whole. Raises SyncLipError when the tar is damaged."""
+    for key, sample in index_shard(path).items():
+        yield key, sample.read()
 
 
 def _encode_video(crops: np.ndarray) -> bytes:

@@ -16,9 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from synclip_core.models.masking import face_importance
 from synclip_core.models.synclipmae import SyncLipMAE
 from train.config import InitConfig, PretrainConfig, StageConfig
+from train.data.noise import Noise
 from train.data.sampling import SAMPLES, Batch
 from train.objective import pretraining_losses
-from train.pretrain import Run
+from train.run import Run
 
 PARTS = {
     "visual": "visual encoder",
@@ -47,7 +48,7 @@ def meta_run(config: PretrainConfig) -> Run:
     """The run of a config without memory behind its tensors."""
     with torch.device("meta"):
         run = Run(without_weights(config), Path(), "meta")
-    run.model.importance = face_importance(*run.model.visual.grid)  # masks are drawn on the CPU
+    run.average.importance = face_importance(*run.model.visual.grid)  # masks are drawn on the CPU
     return run
 
 
@@ -80,6 +81,7 @@ def random_batch(config: PretrainConfig, stage: StageConfig, device: str) -> Bat
         torch.ones(clips, dtype=torch.bool),
         MARGIN,
         torch.randn(clips, frames, config.model.visual.width, **on) if resting else None,
+        tuple(range(clips)),
     )
 
 
@@ -95,7 +97,7 @@ def step_flops(run: Run, stage_index: int) -> StepFlops:
     augment = replace(config.augment, photometric=0.0, mel=0.0)
     batch = random_batch(config, run.stage, "meta")
     with FlopCounterMode(display=False) as counter, EveryFrameValid(), by_part(model, counter) as forward:
-        losses = pretraining_losses(model, batch, run.stage, augment, config.loss, torch.Generator().manual_seed(0))
+        losses = pretraining_losses(model, batch, run.stage, augment, config.loss, Noise(batch.slots))
         whole = counter.get_total_flops()
         losses.total.backward()
         total = counter.get_total_flops()
@@ -147,10 +149,10 @@ class EveryFrameValid(TorchFunctionMode):
 def gathered_contrast(stage: StageConfig, dim: int, sound: int, gpus: int) -> int:
     """FLOPs that a step of one GPU gains when its tokens are contrasted with those of all GPUs.
 
-    Its M rows of either modality meet the N M columns of the other, and its sounds those of all, instead of one M x M
-    square for each: forward 2 M (2 N - 1) M dim and 2 M (N - 1) M sound, backward twice the first.
+    Its M rows of either modality meet the N M columns of the other, and its sounds those of all, instead of M x M
+    squares: forward 4 M (N - 1) M dim and 2 M (N - 1) M sound, backward twice the first.
     """
     if stage.learn == "vision" or gpus == 1:
         return 0
     tokens = stage.clips * stage.frames
-    return 2 * tokens * tokens * (3 * (2 * gpus - 1) * dim + (gpus - 1) * sound)
+    return 2 * tokens * tokens * (gpus - 1) * (6 * dim + sound)

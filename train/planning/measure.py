@@ -3,6 +3,7 @@
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from synclip_core.errors import SyncLipError
 from train.config import PretrainConfig
 from train.data.sampling import Batch
-from train.pretrain import Run, train_step
+from train.run import Run
 
 from .activations import activations
 from .flops import meta_run, parameters, random_batch, step_flops, without_weights
@@ -34,17 +35,22 @@ def process_peak() -> float | None:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
-def tensor_peak(run: Run, batch: Batch, device: str) -> float:
+def tensor_peak(run: Run, parts: list[Batch], device: str) -> float:
     """Most bytes of tensors in a step: the allocator's own count on a GPU, LiveTensors elsewhere."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
-        train_step(run, batch, device)
+        run.learn(parts)
         return float(torch.cuda.max_memory_allocated(device))
     moments = [value for state in run.optimizer.state.values() for value in state.values()]
-    present = [*run.model.parameters(), *run.average.parameters(), *moments, batch.crops, batch.audio]
+    present = [
+        *run.model.parameters(),
+        *run.average.parameters(),
+        *moments,
+        *(x for part in parts for x in (part.crops, part.audio)),
+    ]
     run.optimizer.zero_grad(set_to_none=True)
     with LiveTensors(present) as live:
-        train_step(run, batch, device)
+        run.learn(parts)
     return float(live.peak)
 
 
@@ -62,26 +68,28 @@ def measure(config: PretrainConfig, stage_index: int, device: str, steps: int) -
     counts = parameters(plan.model).values()
     stage, precision = plan.stage, AUTOCAST if config.optim.bf16 else FP32
     held = states(sum(a for a, _ in counts), sum(b for _, b in counts), precision, 0, 1)
-    kept = activations(config.model, stage, precision, checkpointing=False)
+    part = replace(stage, clips=stage.clips // config.optim.accumulate)
+    kept = activations(config.model, part, precision, config.optim.checkpointing)
     del plan
 
     before = process_peak()
     run = Run(without_weights(config), Path(), device)
     run.begin_stage(stage_index)
     run.step = run.stage_start
-    batch = random_batch(config, stage, "cpu")  # as the sampler hands it over: moving it is part of the step
+    # as the sampler hands it over: moving it is part of the step
+    parts = [random_batch(config, part, "cpu") for _ in range(config.optim.accumulate)]
     for _ in range(WARM_UP):
-        train_step(run, batch, device)
+        run.learn(parts)
     wait(device)
     started = time.perf_counter()
     for _ in range(steps):
-        train_step(run, batch, device)
+        run.learn(parts)
     wait(device)
     seconds = (time.perf_counter() - started) / steps
-    after, tensors = process_peak(), tensor_peak(run, batch, device)
+    after, tensors = process_peak(), tensor_peak(run, parts, device)
     fused = nullcontext() if device.startswith("cuda") else sdpa_kernel(SDPBackend.MATH)
     with FlopCounterMode(display=False) as counter, fused:
-        train_step(run, batch, device)
+        run.learn(parts)
     peak = device_peak(device) if config.optim.bf16 else None
     threads = f"CPU, {torch.get_num_threads()} threads"
     return {

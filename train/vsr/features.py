@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from tqdm import tqdm
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from synclip_core.checkpoint import Checkpoint
 from synclip_core.commands.atomic import atomic_path
 from train.config import AugmentConfig
+from train.data.noise import Noise
 from train.data.sampling import ClipStore
 from train.prompts import PLAIN, clip_prompts
 from train.vsr.corpus import Spoken, text_of
@@ -65,10 +65,10 @@ def load_utterances(
         parts = _read(path)
         if parts is None:
             clip = store[key]
-            generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
+            noise = Noise([zlib.crc32(key.encode())])
             jitter = augment or AugmentConfig()
             drawn = [
-                clip_prompts(checkpoint.model, clip, jitter if view else PLAIN, generator).half().cpu().numpy()
+                clip_prompts(checkpoint.model, clip, jitter if view else PLAIN, noise).half().cpu().numpy()
                 for view in range(views)
             ]
             parts = {

@@ -10,6 +10,7 @@ from synclip_core.models.visual_encoder import VOCAL
 from synclip_core.models.vsr import LipReader, hybrid_loss
 from train.config import AugmentConfig
 from train.data import augment
+from train.data.noise import Noise
 from train.prompts import BLOCK, PLAIN
 from train.vsr.batches import VsrBatch, plain_tokens
 from train.vsr.config import AlignConfig, VsrTrainConfig
@@ -28,24 +29,24 @@ class Student(nn.Module):
         self.eyes = Eyes(model) if config.unfreeze == "encoder" else None
         self.listener = Listener(model, config.align) if config.align.loss != "none" else None
 
-    def forward(self, batch: VsrBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and its parts for the log. generator: of the pictures' augmentation."""
+    def forward(self, batch: VsrBatch, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its parts for the log. noise: of the pictures' augmentation."""
         config = self.config
-        tokens = self.tokens(batch.look, batch.valid, batch.margin, generator) * ~batch.hidden[..., None]
+        tokens = self.tokens(batch.look, batch.valid, batch.margin, noise) * ~batch.hidden[..., None]
         loss, parts = hybrid_loss(
             self.reader, tokens, batch.valid, batch.texts, config.ctc_weight, config.smoothing, batch.times
         )
         if self.listener is not None:
-            shown = self.tokens(batch.shown, batch.shown_valid, batch.margin, generator)
+            shown = self.tokens(batch.shown, batch.shown_valid, batch.margin, noise)
             distance = self.listener(batch.audio, shown, batch.shown_valid)
             loss = loss + config.align.weight * config.align.tau * distance
             parts["align"] = distance.detach()
         return loss, parts
 
-    def tokens(self, look: Tensor, valid: Tensor, margin: float, generator: torch.Generator) -> Tensor:
+    def tokens(self, look: Tensor, valid: Tensor, margin: float, noise: Noise) -> Tensor:
         """VsrBatch.look -> vocal tokens [B, T, dim]."""
         if self.eyes is not None:
-            look = self.head.centered(self.eyes(look, margin, self.config.augment, generator), valid)
+            look = self.head.centered(self.eyes(look, margin, self.config.augment, noise), valid)
         return normalise(self.head(look))
 
     @torch.inference_mode()
@@ -71,22 +72,21 @@ class Eyes(nn.Module):
         self.visual.pos_embed.requires_grad_(False)
         self.register_buffer("importance", model.importance, persistent=False)
 
-    def forward(
-        self, crops: Tensor, margin: float, jitter: AugmentConfig, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """crops: [B, T, S, S, 3] uint8 with `margin` around the face. Without a generator as inference sees them.
+    def forward(self, crops: Tensor, margin: float, jitter: AugmentConfig, noise: Noise | None = None) -> Tensor:
+        """crops: [B, T, S, S, 3] uint8 with `margin` around the face. Without noise as inference sees them.
 
         Returns [B, T, width].
         """
         config, shape = self.visual.config, crops.shape[:2]
-        drawn = generator or torch.Generator()
+        drawn = noise or Noise(range(len(crops)))
         no_geometry = torch.zeros(*shape, 60, 2)
         images, _ = augment.geometric(crops, no_geometry, margin, config.image_size, jitter.geometric, drawn)
         images = augment.photometric(images, jitter.photometric, drawn).flatten(0, 1)
-        if generator is None:
+        if noise is None:
             keep = inference_keep(self.importance, config.face_mask_ratio).expand(len(images), -1)
         else:
-            keep = face_preserving_keep(len(images), self.importance, config.face_mask_ratio, generator)
+            drawn_patches = noise.uniform(shape[1], self.visual.patches).flatten(0, 1)
+            keep = face_preserving_keep(drawn_patches, self.importance, config.face_mask_ratio)
         return self.visual(images, keep)[1][:, VOCAL].unflatten(0, shape)
 
 

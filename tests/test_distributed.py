@@ -1,0 +1,148 @@
+"""Training on two processes with DeepSpeed is training on one: the same gradients, the same run after kills."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from test_pretrain import SETTINGS, noise_clip
+
+from synclip_core.checkpoint import read_safetensors
+from synclip_core.errors import SyncLipError
+from train import pretrain
+from train.data.shards import encode_sample, write_shard
+
+pytest.importorskip("deepspeed", reason="needs DeepSpeed: pip install deepspeed")
+from train.engine_deepspeed import read_settings  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGE = {"learn": "all", "steps": 12, "warmup": 4, "frames": 12, "reconstruct": 2}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    clips = [noise_clip(i) for i in range(5)] + [noise_clip(9, "val")]
+    write_shard(folder / "all.tar", {c.key: encode_sample(c) for c in clips})
+    return folder
+
+
+def config_file(folder: Path, clips: int, **changes: object) -> Path:
+    """clips: of each process."""
+    path = folder / f"config{clips}.yaml"
+    settings = {**SETTINGS, "stages": [{**STAGE, "clips": clips}], "checkpoint_every": 2, **changes}
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+def start(config: Path, shards: Path, out: Path, processes: int, zero: int, *more: str) -> list[subprocess.Popen]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [
+        sys.executable,
+        "-m",
+        "train.pretrain",
+        "--config",
+        str(config),
+        "--data",
+        str(shards),
+        "--out",
+        str(out),
+    ]
+    command += ["--deepspeed", f"train/configs/deepspeed/zero{zero}.json", "--device", "cpu", *more]
+    world = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+
+
+def train(*arguments: object) -> None:
+    for process in start(*arguments):
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, said[-3000:]
+
+
+def state(out: Path, *kinds: str) -> dict[str, torch.Tensor]:
+    return {k: v for k, v in read_safetensors(out / "last.safetensors")[0].items() if k.endswith(kinds)}
+
+
+@pytest.mark.parametrize("zero", [0, 2, 3])
+def test_two_processes_take_the_step_of_one(shards: Path, tmp_path: Path, zero: int) -> None:
+    """The first moment after one step is a tenth of the clipped gradient; Adam's step itself would hide its size."""
+    alone = ["--config", str(config_file(tmp_path, 4)), "--data", str(shards), "--out", str(tmp_path / "one")]
+    assert pretrain.main([*alone, "--stop-at", "1", "--device", "cpu"]) == 0
+    train(config_file(tmp_path, 2), shards, tmp_path / "two", 2, zero, "--stop-at", "1")
+    one, two = (state(tmp_path / name, "exp_avg", ".step") for name in ("one", "two"))
+    assert one.keys() == two.keys() and len(one) > 60
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-8, msg=name)
+    assert max(float(value.abs().max()) for value in one.values()) > 1e-3
+
+
+def test_parts_of_a_batch_add_up(shards: Path, tmp_path: Path) -> None:
+    """Two parts of two clips on one process are two processes that each contrast their own two clips."""
+    split = {"optim": {"accumulate": 2}}
+    arguments = ["--config", str(config_file(tmp_path, 4, **split)), "--data", str(shards), "--stop-at", "1"]
+    assert pretrain.main([*arguments, "--out", str(tmp_path / "one"), "--device", "cpu"]) == 0
+    train(config_file(tmp_path, 4, **split), shards, tmp_path / "two", 1, 2, "--stop-at", "1")
+    one, two = (state(tmp_path / name, "exp_avg") for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-8, msg=name)
+
+
+def test_a_killed_run_goes_on_with_other_processes(shards: Path, tmp_path: Path) -> None:
+    """Killed while two processes train, gone on by one, then by two under another stage of ZeRO."""
+    config, whole, broken = config_file(tmp_path, 2), tmp_path / "whole", tmp_path / "broken"
+    train(config, shards, whole, 2, 2)
+    running = start(config, shards, broken, 2, 2)
+    end = time.monotonic() + 120
+    while not (broken / "last.safetensors").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    for process in running:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    killed_at = int(read_safetensors(broken / "last.safetensors")[1]["step"])
+    assert 0 < killed_at < 8
+    train(config, shards, broken, 1, 2, "--stop-at", "8")
+    train(config, shards, broken, 2, 3)
+    ends = [
+        [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines() if "total" in line][-1]
+        for out in (whole, broken)
+    ]
+    assert ends[0]["step"] == ends[1]["step"] == 10
+    assert ends[0]["total"] == pytest.approx(ends[1]["total"], rel=1e-4)
+    header = read_safetensors(broken / "last.safetensors")[1]
+    assert (header["step"], header["processes"]) == ("12", "2")
+
+
+def test_settings_that_contradict_the_config_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text('{"gradient_clipping": 5}')
+    with pytest.raises(SyncLipError, match=r"gradient_clipping is set by the config \(optim.clip\)"):
+        read_settings(path)
+    path.write_text("{")
+    with pytest.raises(SyncLipError, match="no DeepSpeed settings"):
+        read_settings(path)
+
+
+def test_a_batch_that_cannot_be_shared_says_so(shards: Path, tmp_path: Path) -> None:
+    config = config_file(tmp_path, 3, optim={"accumulate": 2})
+    running = start(config, shards, tmp_path / "out", 1, 0)
+    said, _ = running[0].communicate(timeout=120)
+    assert running[0].returncode == 4 and "3 clips of a step cannot be shared by 1 processes in 2 parts" in said

@@ -1,0 +1,75 @@
+"""What moves the weights: plain PyTorch in one process, or DeepSpeed over many (train/engine_deepspeed.py)."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from train.config import OptimConfig
+from train.run_state import optimizer_tensors, restore_optimizer
+
+
+class Engine(Protocol):
+    """Calls the objective, adds up gradients, steps, and gives its state as the tensors of train/run_state.py."""
+
+    optimizer: Any  # with param_groups
+    skips: bool  # a step whose gradient is not finite leaves the weights as they were
+
+    def losses(self, *args: Any) -> Any:
+        """The objective's losses of a part of a batch."""
+
+    def backward(self, loss: Tensor) -> None: ...
+
+    def step(self) -> float | None:
+        """Clip and step once all parts of a batch went backward; the norm of the gradient, None where not known."""
+
+    def follow(self, average: nn.Module, weight: float) -> None:
+        """average += weight * (weights - average)."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Full weights as model.NAME and moments as optimizer.INDEX.NAME, on the CPU; every process must call it."""
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Moments of `state`. Weights are in the model before the engine begins."""
+
+
+MakeEngine = Callable[[nn.Module, nn.Module, list[dict], OptimConfig], Engine]
+
+
+class OneProcess:
+    """AdamW on the device of the model."""
+
+    skips = True
+
+    def __init__(self, objective: nn.Module, model: nn.Module, groups: list[dict], optim: OptimConfig) -> None:
+        self.objective, self.model, self.optim = objective, model, optim
+        self.optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.95))
+
+    def losses(self, *args: Any) -> Any:
+        device = next(self.model.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.optim.bf16):
+            return self.objective(*args)
+
+    def backward(self, loss: Tensor) -> None:
+        (loss / self.optim.accumulate).backward()
+
+    def step(self) -> float | None:
+        learned = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(learned, self.optim.clip)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    @torch.no_grad()
+    def follow(self, average: nn.Module, weight: float) -> None:
+        for mean, now in zip(average.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(now, weight)
+
+    def state(self) -> dict[str, Tensor]:
+        weights = {f"model.{k}": v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+        return weights | optimizer_tensors(self.optimizer)
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        restore_optimizer(self.optimizer, tensors)

@@ -1,0 +1,199 @@
+"""DeepSpeed under the same few calls as one process: ZeRO 0 to 3, on CUDA or, for tests, on the CPU with gloo.
+
+State goes in and out as whole tensors by name, so that a run may go on with another ZeRO stage, another number of
+processes, or without DeepSpeed; DeepSpeed's own checkpoints are pickles.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from synclip_core.errors import SyncLipError
+from train.config import OptimConfig
+from train.run_state import part
+
+# Set by train.pretrain from its config; a JSON that says otherwise would train something else than the config says.
+OURS = {
+    "train_batch_size": "stages.clips",
+    "train_micro_batch_size_per_gpu": "stages.clips",
+    "gradient_accumulation_steps": "optim.accumulate",
+    "gradient_clipping": "optim.clip",
+    "optimizer": "stages.lr and optim",
+    "scheduler": "stages.lr and stages.warmup",
+    "bf16": "optim.bf16",
+    "fp16": "optim.bf16",
+    "torch_autocast": "optim.bf16",
+}
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def join(device: str) -> str:
+    """Join the processes of a launcher (deepspeed, torchrun, srun); returns the device of this one.
+
+    Raises SyncLipError where DeepSpeed is missing or nothing launched us.
+    """
+    if "RANK" not in os.environ and "SLURM_PROCID" in os.environ:
+        for name, theirs in (("RANK", "PROCID"), ("WORLD_SIZE", "NTASKS"), ("LOCAL_RANK", "LOCALID")):
+            os.environ[name] = os.environ[f"SLURM_{theirs}"]
+    for name, alone in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
+        os.environ.setdefault(name, alone)
+    if os.environ["WORLD_SIZE"] == "1":
+        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+        os.environ.setdefault("MASTER_PORT", "0")
+    if "MASTER_ADDR" not in os.environ:
+        raise SyncLipError("MASTER_ADDR is not set: start with deepspeed or torchrun, or export it under srun")
+    os.environ.setdefault("DS_ACCELERATOR", torch.device(device).type)
+    deepspeed = _deepspeed()
+    if device.startswith("cuda"):
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+        deepspeed.init_distributed("nccl", verbose=False)
+    else:
+        # its shared-memory collectives want a compiler and a minute; gloo is enough here
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        deepspeed.init_distributed("gloo", verbose=False)
+    return device
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """A DeepSpeed JSON. Raises SyncLipError where it cannot be read or sets what the YAML sets."""
+    try:
+        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise SyncLipError(f"{path}: no DeepSpeed settings ({error})") from error
+    for name in settings:
+        if name in OURS:
+            raise SyncLipError(f"{path}: {name} is set by the config ({OURS[name]}); take it out here")
+    return settings
+
+
+class DeepSpeed:
+    """See Engine."""
+
+    skips = False
+
+    def __init__(
+        self, objective: nn.Module, model: nn.Module, groups: list[dict], optim: OptimConfig, settings: dict[str, Any]
+    ) -> None:
+        deepspeed = _deepspeed()
+        self.model, self.clip = model, optim.clip
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.shapes = {p: p.shape for p in model.parameters()}
+        for parameter in model.parameters():
+            if not parameter.ndim:  # DeepSpeed cannot send a scalar
+                parameter.data = parameter.data.view(1)
+        stage = settings.get("zero_optimization", {}).get("stage", 0)
+        if stage == 3:
+            # used by the objective itself, outside of any module that owns it
+            deepspeed.zero.register_external_parameter(objective, model.logit_scale)
+        self.engine, self.optimizer, _, _ = deepspeed.initialize(
+            model=objective,
+            optimizer=torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.95)),
+            config={
+                "steps_per_print": 10**9,
+                "zero_allow_untested_optimizer": True,
+                **settings,
+                "train_micro_batch_size_per_gpu": 1,  # it counts batches of ours, not clips
+                "gradient_accumulation_steps": optim.accumulate,
+                "gradient_clipping": optim.clip,
+                "torch_autocast": {"enabled": optim.bf16, "dtype": "bfloat16"},
+            },
+            dist_init_required=False,
+        )
+        self.stage = stage
+
+    def losses(self, *args: Any) -> Any:
+        return self.engine(*args)
+
+    def backward(self, loss: Tensor) -> None:
+        self.engine.backward(loss)
+        if not self.engine.is_gradient_accumulation_boundary():
+            self.engine.step()
+
+    def step(self) -> float | None:
+        if self.stage == 0:  # of the others DeepSpeed tells, -1 where it is not finite
+            norm: Any = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+            self.engine.step()
+        else:
+            self.engine.step()
+            norm = self.engine.get_global_grad_norm()
+        return float(norm)
+
+    @torch.no_grad()
+    def follow(self, average: nn.Module, weight: float) -> None:
+        learned = set(self.parameters)
+        for mean, now in zip(average.parameters(), self.model.parameters(), strict=True):
+            if now in learned:
+                mean.lerp_(self._whole(now).to(mean), weight)
+
+    def state(self) -> dict[str, Tensor]:
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        self._link_moments()
+        tensors = {f"model.{k}": v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            tensors[f"model.{name}"] = self._whole(parameter).detach().cpu().clone().contiguous()
+        for index, parameter in enumerate(self.parameters):
+            if self.stage == 0:
+                moments = {name: self.optimizer.state[parameter][name] for name in MOMENTS}
+            else:
+                moments = {name: safe_get_full_optimizer_state(parameter, name) for name in MOMENTS}
+            for name, value in moments.items():
+                tensors[f"optimizer.{index}.{name}"] = value.detach().float().cpu().clone().view(self.shapes[parameter])
+            tensors[f"optimizer.{index}.step"] = torch.tensor(float(self._steps()))
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        from deepspeed.utils import safe_set_full_optimizer_state
+
+        moved = part(tensors, "optimizer")
+        if self.stage in (1, 2):  # it makes them in its first step
+            for flat in self.optimizer.single_partition_of_fp32_groups:
+                self._inner().state[flat] = {name: torch.zeros_like(flat) for name in MOMENTS}
+            self._link_moments()
+        for index, parameter in enumerate(self.parameters):
+            for name in MOMENTS:
+                value = moved[f"{index}.{name}"].to(parameter.device).view(self.shapes[parameter] or (1,))
+                if self.stage == 0:
+                    self.optimizer.state[parameter][name] = value
+                else:
+                    safe_set_full_optimizer_state(parameter, value, name)
+            if self.stage == 0:
+                self.optimizer.state[parameter]["step"] = moved[f"{index}.step"]
+        if self.stage:
+            for state in self._inner().state.values():
+                state["step"] = moved["0.step"].clone()
+
+    def _link_moments(self) -> None:
+        """DeepSpeed 0.19 links parameters to their parts of the flat moments after the first group's first step, when
+        the other groups have none yet."""
+        if self.stage in (1, 2):
+            self.optimizer._hp_optimizer_states_linked = False
+            self.optimizer._lazy_init_hp_params_optimizer_state()
+
+    def _inner(self) -> torch.optim.Optimizer:
+        return self.optimizer if self.stage == 0 else self.optimizer.optimizer
+
+    def _steps(self) -> float:
+        return float(next(iter(self._inner().state.values()))["step"])
+
+    def _whole(self, parameter: nn.Parameter) -> Tensor:
+        if self.stage < 3:
+            return parameter.data.view(self.shapes[parameter])
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([parameter]):
+            return parameter.data.clone().view(self.shapes[parameter])
+
+
+def _deepspeed() -> Any:
+    try:
+        import deepspeed
+        import deepspeed.ops
+    except ImportError as error:
+        raise SyncLipError(f"--deepspeed needs the package deepspeed (pip install deepspeed): {error}") from error
+    return deepspeed

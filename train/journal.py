@@ -1,0 +1,81 @@
+"""What a run tells while it runs: log.jsonl, pictures, and TensorBoard for those who want it. First process only."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from PIL import Image
+
+from synclip_core.commands.atomic import atomic_path
+from synclip_core.errors import SyncLipError
+from train import distributed
+
+
+class Journal:
+    """Rows of OUT/log.jsonl, OUT/samples/STEP.png, and OUT/tensorboard."""
+
+    def __init__(self, out: Path, tensorboard: bool = False) -> None:
+        """Raises SyncLipError where TensorBoard is asked for and not installed, or the folder cannot be made."""
+        self.out, self._board, self._file = out, None, None
+        if distributed.rank() > 0:
+            return
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SyncLipError(f"{out}: this folder cannot be made ({error.strerror})") from error
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise SyncLipError("--tensorboard needs the package tensorboard (pip install tensorboard)") from error
+            self._board = SummaryWriter(str(out / "tensorboard"))
+
+    def __enter__(self) -> "Journal":
+        if distributed.rank() == 0:
+            self._file: TextIO | None = open(self.out / "log.jsonl", "a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+        if self._board:
+            self._board.close()
+
+    def write(self, step: int, row: dict[str, Any]) -> None:
+        """A row of numbers, or of tables of them. JSON knows no infinity: what is not finite is null."""
+        if self._file is None:
+            return
+        plain = {k: _plain(v) for k, v in row.items()}
+        self._file.write(json.dumps({"step": step, **plain}) + "\n")
+        self._file.flush()
+        if self._board:
+            for name, value in _flat(row):
+                self._board.add_scalar(name, value, step)
+
+    def picture(self, step: int, image: Image.Image) -> None:
+        if self._file is None:
+            return
+        folder = self.out / "samples"
+        folder.mkdir(exist_ok=True)
+        with atomic_path(folder / f"{step:07d}.png") as temporary:
+            image.save(temporary, "PNG")
+        if self._board:
+            self._board.add_image("samples", np.asarray(image), step, dataformats="HWC")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 5) if math.isfinite(value) else None
+    return value
+
+
+def _flat(row: dict[str, Any], before: str = "") -> list[tuple[str, float]]:
+    found: list[tuple[str, float]] = []
+    for name, value in row.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{before}{name}/")
+        elif isinstance(value, (int, float)):
+            found.append((f"{before}{name}", float(value)))
+    return found

@@ -1,0 +1,220 @@
+"""One pretraining run: model, averaged weights and the engine that moves them, through stages, kills and resumes."""
+
+import copy
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from synclip_core.checkpoint import read_safetensors, save_checkpoint, save_safetensors
+from synclip_core.errors import SyncLipError
+from synclip_core.models.config import to_dict
+from synclip_core.models.pretrained import load_speech_encoder, load_vit, speech_config
+from synclip_core.models.synclipmae import SyncLipMAE
+from train import distributed
+from train.config import LEARNED_BY, OptimConfig, PretrainConfig, StageConfig
+from train.data.noise import Noise
+from train.data.sampling import Batch
+from train.engine import MakeEngine, OneProcess
+from train.objective import pretraining_losses
+from train.run_state import average_decay, parameter_groups, part
+
+MOST_SKIPPED = 20  # steps in a row without a finite gradient, until a run gives up
+
+
+class Objective(nn.Module):
+    """The losses of a batch as one module, which is what DeepSpeed wants to see."""
+
+    def __init__(self, model: SyncLipMAE, config: PretrainConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+
+    def forward(self, batch: Batch, stage: StageConfig, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
+        config = self.config
+        together = config.data.clips_per_subject
+        losses = pretraining_losses(self.model, batch, stage, config.augment, config.loss, noise, together)
+        return losses.total, losses.parts
+
+
+class Run:
+    """`step` counts over all stages; `processes` is how many shared a batch when the run began."""
+
+    def __init__(
+        self, config: PretrainConfig, out: Path, device: str, make_engine: MakeEngine = OneProcess, begin: bool = True
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.out, self.device, self.make_engine = config, out, device, make_engine
+        built = build(config).to(device)
+        self.frozen = {name for name, p in built.named_parameters() if not p.requires_grad}
+        self.average = built.requires_grad_(False)
+        self.ends = list(itertools.accumulate(stage.steps for stage in config.stages))
+        self.step, self.best, self.processes = 0, -math.inf, distributed.size()
+        self.skip: set[int] = set()  # steps whose gradient was not finite
+        if begin:
+            self.begin_stage(0)
+
+    @property
+    def stage(self) -> StageConfig:
+        return self.config.stages[self.stage_index]
+
+    @property
+    def stage_start(self) -> int:
+        return self.ends[self.stage_index] - self.stage.steps
+
+    @property
+    def clips(self) -> int:
+        """Of a step, over all processes; a run that goes on with more or fewer processes keeps it."""
+        return self.stage.clips * self.processes
+
+    def slots(self) -> list[range]:
+        """The places of this process in a step's batch, part by part. Raises SyncLipError where it does not divide."""
+        parts, size = self.config.optim.accumulate, distributed.size()
+        share, rest = divmod(self.clips, parts * size)
+        if rest or not share or share % self.config.data.clips_per_subject:
+            raise SyncLipError(
+                f"{self.clips} clips of a step cannot be shared by {size} processes in {parts} parts each of whole "
+                f"subjects ({self.config.data.clips_per_subject} clips); change stages.clips or the number of processes"
+            )
+        first = distributed.rank() * share
+        return [range(k * share * size + first, k * share * size + first + share) for k in range(parts)]
+
+    def begin_stage(self, index: int, weights: dict[str, Tensor] | None = None) -> None:
+        """Go on from the averaged weights, or these, with what this stage learns and a fresh optimiser."""
+        self.stage_index = index
+        self.model = copy.deepcopy(self.average)
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        learned = LEARNED_BY[self.stage.learn]
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name not in self.frozen and name.startswith(learned))
+        self.model.visual.checkpointing = self.config.optim.checkpointing
+        if self.config.optim.compile:
+            self.model.visual.compile()
+        groups = parameter_groups(self.model.parameters(), self.config.optim.weight_decay)
+        self.engine = self.make_engine(Objective(self.model, self.config), self.model, groups, self.config.optim)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.engine.optimizer
+
+    # ---- on disk ------------------------------------------------------------------------------------------------
+
+    @property
+    def state_path(self) -> Path:
+        return self.out / "last.safetensors"
+
+    def save(self) -> None:
+        """Everything that a resume needs, as tensors. Every process must call it; the first one writes."""
+        tensors = self.engine.state()
+        if distributed.rank() == 0:
+            tensors |= {f"average.{k}": v.cpu().contiguous() for k, v in self.average.state_dict().items()}
+            header = {
+                "step": str(self.step),
+                "stage": str(self.stage_index),
+                "best": str(self.best),
+                "processes": str(self.processes),
+                "skip": json.dumps(sorted(self.skip)),
+                "config": json.dumps(to_dict(self.config)),
+            }
+            save_safetensors(self.state_path, tensors, header)
+        distributed.wait()
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint in the folder, if there is one. Raises SyncLipError when the model differs."""
+        if not self.state_path.exists():
+            return
+        tensors, header = read_safetensors(self.state_path)
+        stored, own = json.loads(header["config"]), json.loads(json.dumps(to_dict(self.config)))
+        begun = int(header["stage"]) + 1  # stages to come may change
+        if (stored["model"], stored["stages"][:begun]) != (own["model"], own["stages"][:begun]):
+            raise SyncLipError(
+                f"{self.state_path}: was written with another model or other stages; choose another --out folder"
+            )
+        self.average.load_state_dict(part(tensors, "average"))
+        self.processes = int(header.get("processes", "1"))
+        self.begin_stage(int(header["stage"]), part(tensors, "model"))
+        self.engine.restore(tensors)
+        self.step, self.best = int(header["step"]), float(header.get("best", "-inf"))
+        self.skip |= set(json.loads(header.get("skip", "[]")))
+
+    def export(self, path: Path, record: dict) -> None:
+        """The averaged weights as an inference checkpoint, written by the first process."""
+        if distributed.rank() == 0:
+            save_checkpoint(path, self.average, {"training": record})
+
+    # ---- a step -------------------------------------------------------------------------------------------------
+
+    def learn(self, parts: Sequence[Batch]) -> dict[str, float]:
+        """One optimiser step on the parts of this process's share of the batch; the losses of the whole batch.
+
+        A step whose gradient is not finite is skipped and says so in the log. Raises SyncLipError after too many.
+        """
+        config = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step - self.stage_start, self.stage, config.optim)
+        if self.step in self.skip:
+            self.step += 1
+            return {"skipped": 1.0}
+        losses: list[dict[str, Tensor]] = []
+        for batch in parts:
+            noise = Noise.of(config.seed, self.step, batch.slots)
+            total, terms = self.engine.losses(batch, self.stage, noise)
+            self.engine.backward(total)
+            losses.append({"total": total.detach(), **{name: term.detach() for name, term in terms.items()}})
+        norm = self.engine.step()
+        values = {name: float(torch.stack([loss[name].float() for loss in losses]).mean()) for name in losses[0]}
+        told = distributed.summed(torch.tensor(list(values.values()), device=self.device)) / distributed.size()
+        values = dict(zip(values, told.tolist(), strict=True))
+        if norm is None or (math.isfinite(norm) and norm >= 0):
+            self.engine.follow(self.average, 1 - average_decay(config.optim.ema, self.step))
+            self.step += 1
+            return {**values, "grad_norm": norm or 0.0, "skipped": 0.0}
+        self._skip()
+        return {**values, "grad_norm": math.inf, "skipped": 1.0}
+
+    def _skip(self) -> None:
+        """Leave this step out; where the engine stepped already, go back to the last checkpoint first."""
+        bad = self.step
+        self.skip.add(bad)
+        if all(step in self.skip for step in range(bad - MOST_SKIPPED + 1, bad + 1)):
+            raise SyncLipError(f"no finite gradient in {MOST_SKIPPED} steps up to {bad}; lower the stage's lr")
+        if not self.engine.skips:
+            if not self.state_path.exists():
+                raise SyncLipError(f"the gradient of step {bad} is not finite, before the first checkpoint; lower lr")
+            self.resume()
+        else:
+            self.step += 1
+
+
+def build(config: PretrainConfig) -> SyncLipMAE:
+    """The model of a config, started from the published weights that it names."""
+    model_config = config.model
+    if config.init.audio:
+        audio = speech_config(config.init.audio)
+        audio = replace(
+            model_config.audio,
+            front_end=audio.front_end,
+            width=audio.width,
+            depth=audio.depth,
+            encoder=audio.encoder,
+        )
+        model_config = replace(model_config, audio=audio)
+    model = SyncLipMAE(model_config)
+    if config.init.audio:
+        load_speech_encoder(model.front_end, config.init.audio)
+    if config.init.visual:
+        load_vit(model.visual, config.init.visual)
+    return model
+
+
+def learning_rate(step: int, stage: StageConfig, optim: OptimConfig) -> float:
+    """Linear warm-up, then a cosine to `final_lr`; `step` counts from the stage's start."""
+    if step < stage.warmup:
+        return stage.lr * (step + 1) / stage.warmup
+    progress = min(1.0, (step - stage.warmup) / max(1, stage.steps - stage.warmup))
+    return stage.lr * (optim.final_lr + (1 - optim.final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
