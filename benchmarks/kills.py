@@ -1,8 +1,8 @@
 """`python -m benchmarks.kills --config FILE --data SHARDS`: a run killed again and again against an unbroken one.
 
 Both train on CPU processes with DeepSpeed. The second is killed (SIGKILL, all processes) at random moments and started
-again each time, once with half of the processes unless --same. Prints JSON: the losses of the last step and the largest difference
-of the weights.
+again each time, once with half of the processes unless --same. Prints JSON: the losses of the last step and the largest
+difference of the weights.
 """
 
 import argparse

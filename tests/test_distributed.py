@@ -73,9 +73,9 @@ def start(config: Path, shards: Path, out: Path, processes: int, zero: int, *mor
 
 
 def train(*arguments: object) -> None:
-    for process in start(*arguments):
-        said, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, said[-3000:]
+    running = start(*arguments)
+    said = [process.communicate(timeout=240)[0][-3000:] for process in running]
+    assert [process.returncode for process in running] == [0] * len(running), "\n---- next process\n".join(said)
 
 
 def state(out: Path, *kinds: str) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """The network: what masks hide stays hidden, what streams equals the whole, sizes are those of the paper."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,3 +138,31 @@ def test_config_names_what_is_wrong() -> None:
         from_dict(SyncLipMAEConfig, {"visual": {"widht": 3}})
     with pytest.raises(SyncLipError, match=r"visual\.width: expected int, got 'wide'"):
         from_dict(SyncLipMAEConfig, {"visual": {"width": "wide"}})
+
+
+@pytest.mark.parametrize("cross", [True, False])
+def test_checkpointing_changes_memory_not_gradients(cross: bool) -> None:
+    torch.manual_seed(0)
+    config = replace(tiny(), decoder=replace(tiny().decoder, cross_attention=cross))
+    model = SyncLipMAE(config).train()
+    frames = torch.rand(2, 3, 112, 112)
+    keep = masking.uniform_keep(torch.rand(2, model.visual.patches), 0.75)
+
+    def gradients(on: bool) -> list[torch.Tensor]:
+        model.zero_grad()
+        model.visual.checkpointing = model.decoder.checkpointing = on
+        passed = []
+        hook = model.decoder.blocks[0].register_forward_pre_hook(lambda *_: passed.append(1))
+        patches, prompts = model.visual(frames, keep)
+        tokens = (
+            model.identity_proj(prompts[:, 0]),
+            model.ambient_proj(prompts[:, 2]),
+            model.ambient_proj(prompts[:, 1]),
+        )
+        model.decode(patches, keep, *tokens).square().mean().backward()
+        hook.remove()
+        assert len(passed) == (2 if on else 1)  # once more on the way back
+        return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    for kept, again in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(kept, again)

@@ -1,20 +1,26 @@
 """Pretraining: a killed run that goes on is the unbroken run, stages hand over, wrong settings are named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from synclip_core.checkpoint import load_checkpoint, read_safetensors
 from synclip_core.errors import SyncLipError
 from train import export, pretrain
 from train.config import DataConfig, StageConfig, load_config
 from train.data.clip import Clip
+from train.data.noise import Noise
 from train.data.sampling import ClipStore, Sampler, cut
 from train.data.shards import encode_sample, write_shard
+from train.journal import Journal
+from train.objective import shuffle_identity
+from train.run import Run
 
 VISUAL = {"image_size": [32, 32], "width": 16, "depth": 1, "heads": 2, "stem": "conv", "stem_widths": [8, 8, 8]}
 SETTINGS = {
@@ -178,3 +184,98 @@ def test_export_ships_half_precision_with_thresholds(unbroken: Path, tmp_path: P
         torch.testing.assert_close(value, trained.model.state_dict()[name], atol=1e-3, rtol=1e-3)
     assert (tmp_path / "tiny.safetensors").stat().st_size < 0.6 * (unbroken / "model.safetensors").stat().st_size
     assert export.main(["--run", str(tmp_path), "--out", str(tmp_path / "no.safetensors")]) == 4
+
+
+# ---- batches and falls -------------------------------------------------------------------------------------------
+
+
+def test_processes_draw_their_part_of_the_same_batch(shards: Path) -> None:
+    stage = StageConfig(clips=4, frames=12)
+    sampler = Sampler(ClipStore(shards, "train", 1.0), DataConfig(), stage, 0)
+    whole, first, second = sampler.batch(3), sampler.batch(3, [0, 1]), sampler.batch(3, [2, 3])
+    for name in ("crops", "audio", "valid", "geometry"):
+        torch.testing.assert_close(torch.cat([getattr(first, name), getattr(second, name)]), getattr(whole, name))
+    both, alone = Noise.of(5, 3, whole.slots).normal(4), Noise.of(5, 3, second.slots).normal(4)
+    torch.testing.assert_close(alone, both[2:])
+    assert not torch.equal(both, Noise.of(5, 4, whole.slots).normal(4))
+
+
+def test_clips_of_a_subject_stand_together_and_swap_faces(tmp_path: Path) -> None:
+    clips = [noise_clip(i, subject=f"s{i // 3}") for i in range(9)] + [noise_clip(20, subject="alone")]
+    write_shard(tmp_path / "all.tar", {c.key: encode_sample(c) for c in clips})
+    store = ClipStore(tmp_path, "train", 1.0)
+    sampler = Sampler(store, DataConfig(clips_per_subject=2), StageConfig(clips=6, frames=12), 0)
+    pairs = []
+    for step in range(10):
+        keys = sampler.keys(step)
+        assert len(keys) == 6
+        pairs += list(zip(keys[::2], keys[1::2], strict=True))
+    subjects = [(store.meta[one]["subject"], store.meta[two]["subject"]) for one, two in pairs]
+    assert all(one == two for one, two in subjects)
+    # the same clip twice only where a person has no other, or none that the batch has not
+    twice = [subject for (one, two), (subject, _) in zip(pairs, subjects, strict=True) if one == two]
+    assert "alone" in twice and len(twice) < len(pairs) / 2
+    identity = torch.arange(24.0).view(4, 6, 1)
+    shuffled = shuffle_identity(identity, 2, 1.0, Noise(range(4)))
+    for pair, own in zip(shuffled.view(2, 12), identity.view(2, 12), strict=True):
+        assert sorted(pair.tolist()) == own.tolist() and not torch.equal(pair, own)
+    assert (shuffled[0] >= 6).any()  # frames of the other clip of the same person
+    assert torch.equal(shuffle_identity(identity, 2, 0.0, Noise(range(4))), identity)
+
+
+def test_samples_that_cannot_be_read_are_skipped_and_counted(tmp_path: Path) -> None:
+    clips = [noise_clip(i) for i in range(3)]
+    samples = {c.key: encode_sample(c) for c in clips}
+    samples["clip1"]["video.mp4"] = b"no video"
+    write_shard(tmp_path / "all.tar", samples)
+    store, empty = ClipStore(tmp_path, "train", 1.0), ClipStore(tmp_path, "train", 0.0)
+    sampler = Sampler(store, DataConfig(), StageConfig(clips=3, frames=12), 0)
+    assert sampler.batch(0).crops.shape[0] == 3 and list(sampler.refused) == ["clip1"]
+    (tmp_path / "all.tar").unlink()  # a disk that goes while training
+    with pytest.raises(SyncLipError, match="100 samples in a row are of no use; .*(clip1|all.tar)"):
+        Sampler(empty, DataConfig(), StageConfig(clips=3, frames=12), 0).batch(0)
+
+
+def test_a_gradient_that_is_not_finite_is_left_out(shards: Path, tmp_path: Path) -> None:
+    """One process keeps its weights; an engine that stepped already falls back to its last checkpoint."""
+    config = load_config(config_file(tmp_path, stages=[{**SETTINGS["stages"][2], "steps": 9}]))
+    sampler = Sampler(ClipStore(shards, "train", 1.0), config.data, config.stages[0], 0)
+    run = Run(config, tmp_path, "cpu")
+    batches = [sampler.batch(step) for step in range(4)]
+    run.learn([batches[0]])
+    run.save()
+    run.learn([batches[1]])
+    poisoned = replace(batches[2], audio=batches[2].audio * float("nan"))
+    before = {k: v.clone() for k, v in run.model.state_dict().items()}
+    assert run.learn([poisoned])["skipped"] == 1 and run.step == 3
+    assert all(torch.equal(v, before[k]) for k, v in run.model.state_dict().items())
+    run.engine.skips = False
+    values = run.learn([replace(batches[3], audio=batches[3].audio * float("nan"))])
+    assert values["skipped"] == 1 and run.step == 1 and run.skip == {2, 3}
+    run.learn([batches[1]])
+    assert run.learn([batches[2]]) == {"skipped": 1.0} and run.step == 3
+
+
+def test_a_run_without_any_finite_gradient_gives_up(shards: Path, tmp_path: Path) -> None:
+    config = load_config(config_file(tmp_path, stages=[{**SETTINGS["stages"][2], "steps": 50}]))
+    sampler = Sampler(ClipStore(shards, "train", 1.0), config.data, config.stages[0], 0)
+    run = Run(config, tmp_path, "cpu")
+    poisoned = replace(sampler.batch(0), audio=sampler.batch(0).audio * float("nan"))
+    with pytest.raises(SyncLipError, match="no finite gradient in 20 steps"):
+        for _ in range(25):
+            run.learn([poisoned])
+    assert run.step == 19
+
+
+def test_what_is_told_of_a_run(shards: Path, unbroken: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (unbroken / "log.jsonl").read_text().splitlines()]
+    assert all(0 <= row["data_wait"] < 1 for row in rows if "data_wait" in row)
+    assert load_checkpoint(unbroken / "best.safetensors").metadata["training"]["validation"]
+    picture = Image.open(unbroken / "samples" / "0000010.png")
+    assert picture.size == (4 * 160, 24 + 160)  # the one validation clip
+    seen, target = (np.asarray(picture.crop((k * 160, 24, k * 160 + 160, 184))).astype(int) for k in (0, 3))
+    grey = np.abs(seen - 127).max(-1) < 3
+    assert 0.5 < grey.mean() < 0.95 and np.abs(seen - target)[~grey].mean() < 12 < np.abs(seen - target)[grey].mean()
+    with Journal(tmp_path) as journal:
+        journal.write(3, {"total": float("inf"), "table": {"acc": 1.5}})
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == {"step": 3, "total": None, "table": {"acc": 1.5}}

@@ -14,6 +14,7 @@ from synclip_core.reader_file import load_reader
 from train.data.clip import Clip
 from train.data.noise import Noise
 from train.finetune_vsr import Run, finetune, judge, train_reader
+from train.journal import Journal
 from train.prompts import PLAIN, clip_prompts
 from train.vsr.batches import Batches, unit_times
 from train.vsr.config import AlignConfig, ReaderConfig, VsrDataConfig, VsrTrainConfig, load_vsr_config
@@ -162,8 +163,8 @@ def trained(config, out, *ends):
         run = Run(config, load_checkpoint(None), SPELLER.units, out)
         out.mkdir(exist_ok=True)
         run.resume()
-        with open(out / "log.jsonl", "a") as log:
-            train_reader(run, Batches(data, SPELLER, config.data, 0), data[:2], end, tqdm(disable=True), log)
+        with Journal(out) as journal:
+            train_reader(run, Batches(data, SPELLER, config.data, 0), data[:2], end, tqdm(disable=True), journal)
     return run
 
 
@@ -246,8 +247,8 @@ def test_the_visual_encoder_learns_from_pictures(config, tmp_path):
         for end in ends:
             run = Run(seeing, load_checkpoint(None), SPELLER.units, out)
             run.resume()
-            with open(out / "log.jsonl", "a") as log:
-                train_reader(run, Batches(data, SPELLER, seeing.data, 0), data[:1], end, tqdm(disable=True), log)
+            with Journal(out) as journal:
+                train_reader(run, Batches(data, SPELLER, seeing.data, 0), data[:1], end, tqdm(disable=True), journal)
         return run
 
     whole, broken = run_to(tmp_path / "a", 4), run_to(tmp_path / "b", 2, 4)

@@ -1,6 +1,7 @@
 """What moves the weights: plain PyTorch in one process, or DeepSpeed over many (train/engine_deepspeed.py)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -73,3 +74,16 @@ class OneProcess:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         restore_optimizer(self.optimizer, tensors)
+
+
+def launched(device: str, deepspeed: str | None) -> tuple[str, MakeEngine]:
+    """The device of this process and the engine that a program's --device and --deepspeed ask for.
+
+    Raises SyncLipError where DeepSpeed is missing, its settings contradict ours, or no launcher started it.
+    """
+    if deepspeed is None:
+        return device, OneProcess
+    from train.engine_deepspeed import DeepSpeed, join, read_settings
+
+    settings = read_settings(deepspeed)
+    return join(device), partial(DeepSpeed, settings=settings)

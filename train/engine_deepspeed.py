@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from synclip_core.errors import SyncLipError
+from train import distributed
 from train.config import OptimConfig
 from train.run_state import part
 
@@ -87,9 +88,9 @@ class DeepSpeed:
             if not parameter.ndim:  # DeepSpeed cannot send a scalar
                 parameter.data = parameter.data.view(1)
         stage = settings.get("zero_optimization", {}).get("stage", 0)
-        if stage == 3:
-            # used by the objective itself, outside of any module that owns it
-            deepspeed.zero.register_external_parameter(objective, model.logit_scale)
+        scale = getattr(model, "logit_scale", None)
+        if stage == 3 and scale is not None:  # used by the objective itself, outside of the module that owns it
+            deepspeed.zero.register_external_parameter(objective, scale)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=objective,
             optimizer=torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.95)),
@@ -151,22 +152,33 @@ class DeepSpeed:
         from deepspeed.utils import safe_set_full_optimizer_state
 
         moved = part(tensors, "optimizer")
-        if self.stage in (1, 2):  # it makes them in its first step
-            for flat in self.optimizer.single_partition_of_fp32_groups:
-                self._inner().state[flat] = {name: torch.zeros_like(flat) for name in MOMENTS}
+        steps = next((v for k, v in moved.items() if k.endswith(".step")), torch.tensor(0.0))
+        if self.stage:  # it makes them in its first step
+            names = "fp32_partitioned_groups_flat" if self.stage == 3 else "single_partition_of_fp32_groups"
+            for flat in getattr(self.optimizer, names):
+                self._inner().state[flat] = {name: torch.zeros_like(flat) for name in MOMENTS} | {"step": steps.clone()}
             self._link_moments()
         for index, parameter in enumerate(self.parameters):
+            if f"{index}.step" not in moved:  # never had a gradient
+                continue
             for name in MOMENTS:
                 value = moved[f"{index}.{name}"].to(parameter.device).view(self.shapes[parameter] or (1,))
                 if self.stage == 0:
                     self.optimizer.state[parameter][name] = value
+                elif self.stage == 3:
+                    self._set_share(parameter, name, value)
                 else:
                     safe_set_full_optimizer_state(parameter, value, name)
             if self.stage == 0:
                 self.optimizer.state[parameter]["step"] = moved[f"{index}.step"]
-        if self.stage:
-            for state in self._inner().state.values():
-                state["step"] = moved["0.step"].clone()
+
+    def _set_share(self, parameter: nn.Parameter, name: str, value: Tensor) -> None:
+        """ZeRO 3: our share of a moment. The call of DeepSpeed 0.19 fails where the last process holds less."""
+        mine, _ = self.optimizer._get_fp32_opt_state_partition(
+            parameter, release_swap_buffers=False, optim_state_key=name
+        )
+        whole = nn.functional.pad(value.flatten(), (0, mine.numel() * distributed.size() - value.numel()))
+        mine.copy_(whole.chunk(distributed.size())[distributed.rank()])
 
     def _link_moments(self) -> None:
         """DeepSpeed 0.19 links parameters to their parts of the flat moments after the first group's first step, when

@@ -14,11 +14,9 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from synclip_core.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint, save_safetensors
@@ -27,8 +25,12 @@ from synclip_core.lip_reading import read_lips
 from synclip_core.models.config import to_dict
 from synclip_core.models.vsr import LipReader, VsrConfig
 from synclip_core.reader_file import Reader, load_reader, save_reader
+from train import distributed
+from train.config import OptimConfig
 from train.data.noise import Noise
-from train.run_state import follow, packed, parameter_groups, part, restore_optimizer
+from train.engine import MakeEngine, OneProcess, launched
+from train.journal import Journal
+from train.run_state import average_decay, parameter_groups, part
 from train.vsr.batches import Batches, VsrBatch
 from train.vsr.config import VsrTrainConfig, load_vsr_config
 from train.vsr.corpus import read_corpus
@@ -41,9 +43,18 @@ from train.vsr.units import Characters, Pieces, Speller
 class Run:
     """Student, its average and the optimiser, and how they are kept on disk."""
 
-    def __init__(self, config: VsrTrainConfig, checkpoint: Checkpoint, units: tuple[str, ...], out: Path) -> None:
+    def __init__(
+        self,
+        config: VsrTrainConfig,
+        checkpoint: Checkpoint,
+        units: tuple[str, ...],
+        out: Path,
+        device: str = "cpu",
+        make_engine: MakeEngine = OneProcess,
+    ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.checkpoint, self.out = config, checkpoint, out
+        self.device, self.make_engine = device, make_engine
         sizes = to_dict(config.reader)
         reader = LipReader(
             VsrConfig(units=units, dim=checkpoint.model.config.dim, window_s=config.data.longest_s, **sizes)
@@ -54,8 +65,15 @@ class Run:
             if start.network.config != reader.config:
                 raise SyncLipError(f"{config.init}: this reader has other sizes or characters than the config asks for")
             reader.load_state_dict(start.network.state_dict())
-        self.student = Student(checkpoint.model, reader, config).train()
+        self.student = Student(copy.deepcopy(checkpoint.model), reader, config).to(device).train()
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
+        self.step, self.best = 0, math.inf
+        if not self.state_path.exists():
+            self.begin()
+
+    def begin(self) -> None:
+        """The weights as they are now are what the engine moves."""
+        config = self.config
         # what was pretrained moves more slowly than what begins at random
         began = self.student.reader.parameters() if config.unfreeze == "encoder" else self.student.parameters()
         groups = parameter_groups(began, config.weight_decay)
@@ -63,37 +81,44 @@ class Run:
             known = {p for group in groups for p in group["params"]}
             others = parameter_groups((p for p in self.student.parameters() if p not in known), config.weight_decay)
             groups += [{**group, "share": config.encoder_lr} for group in others]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
-        self.step, self.best = 0, math.inf
+        optim = OptimConfig(clip=config.clip)
+        groups = [{**group, "betas": (0.9, 0.98)} for group in groups]
+        self.engine = self.make_engine(self.student, self.student, groups, optim)
 
     def learn(self, batch: VsrBatch) -> dict[str, float]:
         """One optimiser step; a gradient that is not finite is skipped and counted."""
         config = self.config
         warm = min(1.0, (self.step + 1) / max(1, config.warmup))
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / config.steps)))
-        for group in self.optimizer.param_groups:
+        for group in self.engine.optimizer.param_groups:
             group["lr"] = config.lr * group.get("share", 1.0) * warm * (0.02 + 0.98 * cosine)
-        torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout, the same after a resume
-        loss, parts = self.student(batch, Noise.of(config.seed, self.step, range(len(batch.look))))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_([p for p in self.student.parameters() if p.requires_grad], config.clip)
-        skipped = not bool(torch.isfinite(norm))
+        place = distributed.rank() * config.data.clips  # of our clips among those of all processes
+        torch.manual_seed((config.seed * 1_000_003 + self.step) * 4099 + place)  # dropout, the same after a resume
+        noise = Noise.of(config.seed, self.step, range(place, place + len(batch.look)))
+        loss, parts = self.engine.losses(batch.to(self.device), noise)
+        self.engine.backward(loss)
+        norm = self.engine.step()
+        skipped = norm is not None and not (math.isfinite(norm) and norm >= 0)
+        if skipped and not self.engine.skips:
+            raise SyncLipError(f"the gradient of step {self.step} is not finite; lower lr")
         if not skipped:
-            self.optimizer.step()
-            follow(self.average, self.student, config.average, self.step)
+            self.engine.follow(self.average, 1 - average_decay(config.average, self.step))
         self.step += 1
         values = {name: float(value) for name, value in parts.items()}
-        return {"loss": float(loss.detach()), **values, "grad_norm": float(norm), "skipped": float(skipped)}
+        return {"loss": float(loss.detach()), **values, "grad_norm": norm or 0.0, "skipped": float(skipped)}
 
     @property
     def state_path(self) -> Path:
         return self.out / "last.safetensors"
 
     def save(self) -> None:
-        tensors = packed({"student": self.student, "average": self.average}, self.optimizer)
-        header = {"step": str(self.step), "best": str(self.best), "config": json.dumps(to_dict(self.config))}
-        save_safetensors(self.state_path, tensors, header)
+        """Every process must call it; the first one writes."""
+        tensors = self.engine.state()
+        if distributed.rank() == 0:
+            tensors |= {f"average.{k}": v.cpu().contiguous() for k, v in self.average.state_dict().items()}
+            header = {"step": str(self.step), "best": str(self.best), "config": json.dumps(to_dict(self.config))}
+            save_safetensors(self.state_path, tensors, header)
+        distributed.wait()
 
     def resume(self) -> None:
         """Go on from the folder's last checkpoint. Raises SyncLipError where it belongs to another config."""
@@ -102,9 +127,10 @@ class Run:
         tensors, header = read_safetensors(self.state_path)
         if json.loads(header["config"]) != json.loads(json.dumps(to_dict(self.config))):
             raise SyncLipError(f"{self.state_path}: was written with another config; choose another --out folder")
-        self.student.load_state_dict(part(tensors, "student"))
+        self.student.load_state_dict(part(tensors, "model"))
         self.average.load_state_dict(part(tensors, "average"))
-        restore_optimizer(self.optimizer, tensors)
+        self.begin()
+        self.engine.restore(tensors)
         self.step, self.best = int(header["step"]), float(header["best"])
 
     def reader(self, record: dict) -> Reader:
@@ -129,16 +155,25 @@ class Run:
 
 def judge(run: Run, utterances: list[Utterance], beam: int) -> tuple[ErrorRate, list[float]]:
     """Word errors of the averaged weights on plain views, and the confidence of each reading."""
+    run.average.cpu()
     reader, options = run.reader({}), replace(run.config.search, beam=beam)
     errors, sure = ErrorRate(), []
     for utterance in utterances:
         found = read_lips(reader, run.average.plain_tokens(utterance), utterance.valid, options=options)
         errors.add(utterance.spoken.text, found.text)
         sure.append(found.confidence or 0.0)
+    run.average.to(run.device)
     return errors, sure
 
 
-def finetune(config: VsrTrainConfig, out: Path, weights: str | None, stop_at: int | None = None) -> None:
+def finetune(
+    config: VsrTrainConfig,
+    out: Path,
+    weights: str | None,
+    stop_at: int | None = None,
+    device: str = "cpu",
+    make_engine: MakeEngine = OneProcess,
+) -> None:
     """Train to `config.steps` (or `stop_at`), judging on the validation split and keeping the best reader."""
     checkpoint = load_checkpoint(weights)
     if not config.data.texts:
@@ -160,44 +195,48 @@ def finetune(config: VsrTrainConfig, out: Path, weights: str | None, stop_at: in
         )
     texts = [utterance.spoken.text for utterance in train]
     speller: Speller = Pieces(out / "pieces.model", texts, data.pieces) if data.pieces else Characters(texts)
-    run = Run(config, checkpoint, speller.units, out)
+    run = Run(config, checkpoint, speller.units, out, device, make_engine)
     run.resume()
     batches = Batches(train, speller, data, config.seed)
     end = min(config.steps, stop_at or config.steps)
     kind = "pieces" if data.pieces else "characters"
     print(f"{len(train)} training and {len(val)} validation clips, {len(speller.units)} {kind}", file=sys.stderr)
-    with tqdm(total=config.steps, initial=run.step, desc="finetune_vsr", unit="step", disable=None) as bar:
-        with open(out / "log.jsonl", "a", encoding="utf-8") as log:
-            train_reader(run, batches, val, end, bar, log)
+    quiet = True if distributed.rank() else None
+    with tqdm(total=config.steps, initial=run.step, desc="finetune_vsr", unit="step", disable=quiet) as bar:
+        with Journal(out) as journal:
+            train_reader(run, batches, val, end, bar, journal)
 
 
-def train_reader(run: Run, batches: Batches, val: list[Utterance], end: int, bar: tqdm, log: TextIO) -> None:
+def train_reader(run: Run, batches: Batches, val: list[Utterance], end: int, bar: tqdm, journal: Journal) -> None:
     """To step `end`."""
     config, began, first = run.config, time.monotonic(), run.step
-
-    def write(row: dict) -> None:
-        log.write(json.dumps({"step": run.step, **row}) + "\n")
-        log.flush()
-
     while run.step < end:
-        values = run.learn(batches.batch(run.step))
+        values = run.learn(batches.batch(run.step * distributed.size() + distributed.rank()))
         bar.update()
         if run.step % 10 == 0:
             pace = (time.monotonic() - began) / (run.step - first)
             bar.set_postfix({k: f"{values[k]:.3f}" for k in ("ctc", "attention")})
-            write({k: round(v, 5) for k, v in values.items()} | {"seconds_per_step": round(pace, 3)})
+            journal.write(run.step, values | {"seconds_per_step": pace})
         last = run.step == config.steps
         if run.step % config.validate_every == 0 or last:
-            errors, sure = judge(run, val, config.search.beam if last else 2)
-            write({"val": errors.to_json()})
-            tqdm.write(f"step {run.step}: {json.dumps(errors.to_json())}")
-            if errors.wer < run.best or last:
-                run.best = min(run.best, errors.wer)
-                reader = run.reader({"steps": run.step, "seed": config.seed, "val": errors.to_json()})
-                reader.metadata["min_confidence"] = round(float(np.quantile(sure, 0.02)), 4)
-                run.write(reader)
+            if distributed.rank() == 0:
+                keep_best(run, val, journal, last)
+            distributed.wait()
         if run.step % config.checkpoint_every == 0 or run.step == end:
             run.save()
+
+
+def keep_best(run: Run, val: list[Utterance], journal: Journal, last: bool) -> None:
+    """Judge on the validation split, and write the reader if it is the best so far or the last."""
+    config = run.config
+    errors, sure = judge(run, val, config.search.beam if last else 2)
+    journal.write(run.step, {"val": errors.to_json()})
+    tqdm.write(f"step {run.step}: {json.dumps(errors.to_json())}")
+    if errors.wer < run.best or last:
+        run.best = min(run.best, errors.wer)
+        reader = run.reader({"steps": run.step, "seed": config.seed, "val": errors.to_json()})
+        reader.metadata["min_confidence"] = round(float(np.quantile(sure, 0.02)), 4)
+        run.write(reader)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -208,15 +247,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", required=True, help="YAML, for example train/configs/vsr_grid.yaml")
     parser.add_argument("--out", default="runs/vsr", type=Path, help="folder of features, checkpoints, log.jsonl")
     parser.add_argument("--checkpoint", help="SyncLipMAE weights whose tokens are read; the bundled ones if not given")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--deepspeed", metavar="JSON", help="train with DeepSpeed, as train.pretrain does")
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the deepspeed launcher passes it
     options = parser.parse_args(arguments)
     try:
-        finetune(load_vsr_config(options.config), options.out, options.checkpoint)
+        config = load_vsr_config(options.config)
+        device, make_engine = launched(options.device, options.deepspeed)
+        finetune(config, options.out, options.checkpoint, None, device, make_engine)
     except SyncLipError as error:
         print(f"finetune_vsr: {error}", file=sys.stderr)
         return 4
     except KeyboardInterrupt:
         print("finetune_vsr: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
+    finally:
+        distributed.leave()
     return 0
 
 

@@ -15,7 +15,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +25,7 @@ from synclip_core.models.config import to_dict
 from train import distributed
 from train.config import PretrainConfig, load_config
 from train.data.sampling import ClipSource, ClipStore, Prefetcher, Sampler
-from train.engine import MakeEngine, OneProcess
+from train.engine import MakeEngine, OneProcess, launched
 from train.journal import Journal
 from train.prompts import PromptStore
 from train.run import Run
@@ -52,12 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the deepspeed launcher passes it
     options = parser.parse_args(arguments)
     try:
-        config, device, make_engine = load_config(options.config), options.device, OneProcess
-        if options.deepspeed:
-            from train.engine_deepspeed import DeepSpeed, join, read_settings
-
-            make_engine = partial(DeepSpeed, settings=read_settings(options.deepspeed))
-            device = join(device)
+        config = load_config(options.config)
+        device, make_engine = launched(options.device, options.deepspeed)
         journal = Journal(Path(options.out), options.tensorboard)
         pretrain(config, Path(options.out), options.data, device, options.stop_at, make_engine, journal)
     except SyncLipError as error:

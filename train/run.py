@@ -92,7 +92,7 @@ class Run:
         learned = LEARNED_BY[self.stage.learn]
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in self.frozen and name.startswith(learned))
-        self.model.visual.checkpointing = self.config.optim.checkpointing
+        self.model.visual.checkpointing = self.model.decoder.checkpointing = self.config.optim.checkpointing
         if self.config.optim.compile:
             self.model.visual.compile()
         groups = parameter_groups(self.model.parameters(), self.config.optim.weight_decay)

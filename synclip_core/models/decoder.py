@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .config import DecoderConfig
 from .layers import Block, sincos_position
@@ -11,6 +12,8 @@ from .layers import Block, sincos_position
 
 class Decoder(nn.Module):
     """Restores a frame from the visible patches of bypass 1 and the tokens {identity, ambient, condition}."""
+
+    checkpointing = False  # compute blocks again in the backward pass, for less memory
 
     def __init__(
         self,
@@ -50,14 +53,19 @@ class Decoder(nn.Module):
         # 3. blocks: self-attention over the sequence, cross-attention to the prompts
         if self.config.cross_attention:
             for block in self.blocks:
-                x = block(x, prompts)
+                x = self._run(block, x, prompts)
         else:
             x = torch.cat([prompts, x], 1)
             for block in self.blocks:
-                x = block(x)
+                x = self._run(block, x)
             x = x[:, 3:]
         # 4. to pixels
         return self.head(self.norm(x))
+
+    def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        if self.checkpointing and self.training:
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
 
 
 def patchify(frames: Tensor, patch_size: int) -> Tensor:

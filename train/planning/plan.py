@@ -48,8 +48,8 @@ class Plan:
         return states(self.total, self.trained(stage), self.precision, zero, gpus)
 
     def activations(self, stage: int, clips: int, checkpointing: bool, gpus: int) -> float:
-        """Bytes of a step with `clips` clips on each GPU."""
-        with_clips = replace(self.config.stages[stage], clips=clips)
+        """Bytes of a step with `clips` clips on each GPU, `accumulate` parts of them one after the other."""
+        with_clips = replace(self.config.stages[stage], clips=-(-clips // self.config.optim.accumulate))
         return activations(self.model, with_clips, self.precision, checkpointing, gpus)
 
     def memory(self, stage: int, zero: int, gpus: int, clips: int, checkpointing: bool) -> float:
@@ -72,9 +72,10 @@ class Plan:
         return low
 
     def recomputes(self, stage: int) -> bool | None:
-        """Whether the batch needs activation checkpointing to fit; None when it does not fit with it either."""
+        """Whether the config asks for activation checkpointing or the batch needs it to fit; None when it does not fit
+        with it either."""
         clips = self.config.stages[stage].clips
-        for checkpointing in (False, True):
+        for checkpointing in (True,) if self.config.optim.checkpointing else (False, True):
             if self.memory(stage, self.zero, self.gpus, clips, checkpointing) <= self.room:
                 return checkpointing
         return None

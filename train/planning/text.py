@@ -48,7 +48,7 @@ def warning(index: int, row: dict[str, Any]) -> list[str]:
     if row["checkpointing"] is None:
         return [f"Stage {index} does not fit the GPU, not even with activation checkpointing: fewer clips or --zero."]
     if row["checkpointing"]:
-        return [f"Stage {index} fits only with activation checkpointing; its second forward pass is in the time."]
+        return [f"Stage {index} is planned with activation checkpointing; its second forward pass is in the time."]
     return []
 
 

@@ -1,7 +1,7 @@
 """What the lip reader learns from: stretches of utterances at other speeds, joined and cut, parts of them hidden."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,11 @@ class VsrBatch:
     shown_valid: Tensor
     audio: Tensor
     margin: float = 0.0
+
+    def to(self, device: str) -> "VsrBatch":
+        """Its arrays there; texts and times follow in the loss."""
+        names = ("look", "valid", "hidden", "shown", "shown_valid", "audio")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 class Batches:

@@ -86,7 +86,7 @@ class Eyes(nn.Module):
             keep = inference_keep(self.importance, config.face_mask_ratio).expand(len(images), -1)
         else:
             drawn_patches = noise.uniform(shape[1], self.visual.patches).flatten(0, 1)
-            keep = face_preserving_keep(drawn_patches, self.importance, config.face_mask_ratio)
+            keep = face_preserving_keep(drawn_patches, self.importance.cpu(), config.face_mask_ratio).to(crops.device)
         return self.visual(images, keep)[1][:, VOCAL].unflatten(0, shape)
 
 
