@@ -9,7 +9,7 @@ from .activations import activations
 from .flops import StepFlops, gathered_contrast, meta_run, parameters, step_flops
 from .hardware import NODE, RESERVE, Gpu
 from .network import Traffic, sound_width, traffic
-from .states import FP32, MIXED, ZERO_STAGES, States, states
+from .states import AUTOCAST, FP32, ZERO_STAGES, States, states
 
 SCALES = (1, 2, 4, 8, 16, 32, 64, 128)
 MOST_CLIPS = 1 << 16
@@ -20,7 +20,7 @@ class Plan:
 
     def __init__(self, config: PretrainConfig, gpus: int, gpu: Gpu, zero: int, mfu: float) -> None:
         self.config, self.gpus, self.gpu, self.zero, self.mfu = config, gpus, gpu, zero, mfu
-        self.precision = MIXED if config.optim.bf16 else FP32
+        self.precision = AUTOCAST if config.optim.bf16 else FP32
         self.peak = gpu.peak if config.optim.bf16 else gpu.peak_fp32
         self.run = meta_run(config)
         self.model = self.run.model.config

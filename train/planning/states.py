@@ -20,9 +20,9 @@ class Precision:
 
 
 FP32 = Precision("fp32", 4, 4, 8, 0, 4, 4)
-# What train.pretrain does with optim.bf16: fp32 weights, gradients and two moments; autocast keeps bf16 copies.
+# What train.pretrain does with optim.bf16, under DeepSpeed too: fp32 weights, gradients and two moments, bf16 copies.
 AUTOCAST = Precision("bf16 autocast", 4, 4, 8, 2, 4, 2)
-# The mixed precision of the ZeRO paper and DeepSpeed: bf16 weights and gradients, fp32 master copy and two moments.
+# The mixed precision of the ZeRO paper, to compare: bf16 weights and gradients, fp32 master copy and two moments.
 MIXED = Precision("bf16, fp32 master", 2, 2, 12, 0, 4, 2)
 
 
@@ -43,7 +43,7 @@ class States:
 def states(total: int, trained: int, precision: Precision, zero: int, gpus: int) -> States:
     """total, trained: parameters. Stage 1 spreads the optimiser over the GPUs, 2 the gradients too, 3 the weights too.
 
-    The average is the fp32 copy of all weights that train.pretrain keeps; it is spread when the weights are.
+    The average is the fp32 copy of all weights that train.pretrain keeps on every GPU.
     """
 
     def share(begins: int) -> int:
@@ -53,5 +53,5 @@ def states(total: int, trained: int, precision: Precision, zero: int, gpus: int)
         total * (precision.weight + precision.cast) / share(3),
         trained * precision.gradient / share(2),
         trained * precision.state / share(1),
-        total * 4 / share(3),
+        total * 4,
     )
