@@ -1,7 +1,9 @@
 """`python -m train.prepare --data DIR --out SHARDS`: videos -> face-crop shards, resumable, with a report of refusals.
 
-DIR holds a clips.csv (file, split, sync, identity, source, licence, ...) or just videos, which then form the split
-"train" with a subject each. A shard is made of the same videos each time, so a finished one is skipped on the next run.
+DIR holds a clips.csv (file, split, sync, identity, source, licence, sound, ...), or just videos, which then form the
+split "train" with a subject each, or with --layout a corpus as published. A shard is made of the same videos each time,
+so a finished one is skipped on the next run. --processes works on several shards at once; over machines, give each a
+--part (under Slurm: --part $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT with --array 0-63).
 """
 
 import argparse
@@ -9,10 +11,16 @@ import csv
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
@@ -24,6 +32,7 @@ from synclip_core.media.track_output import TrackChunk
 from synclip_core.media.tracking import FaceTracker, TrackOptions
 from synclip_core.media.video import iter_ticks
 from train.data.clip import Clip
+from train.data.corpora import CORPORA, corpus_rows
 from train.data.shards import encode_sample, write_shard
 
 CROP, MARGIN = 128, 1 / 14  # 112 pixels of face and room around it for geometric jitter
@@ -50,6 +59,7 @@ def list_videos(folder: Path) -> list[dict[str, Any]]:
                 "source": row.get("source") or Path(row["file"]).parts[0],
                 "subject": row.get("identity") or Path(row["file"]).parts[0],
                 "licence": row.get("licence") or "",
+                **({"sound": row["sound"]} if row.get("sound") else {}),
             }
             for row in rows
         ]
@@ -61,9 +71,10 @@ def list_videos(folder: Path) -> list[dict[str, Any]]:
     return [{"file": name, "subject": name, **common} for name in names]
 
 
-def video_samples(path: Path, row: dict[str, Any], tracker: FaceTracker) -> list[Clip]:
+def video_samples(folder: Path, row: dict[str, Any], tracker: FaceTracker) -> list[Clip]:
     """The main face of a video as samples of about SEGMENT ticks. Raises SyncLipError when there is nothing to use."""
-    if not probe(path).has_audio:
+    path, sound = folder / row["file"], folder / row.get("sound", row["file"])
+    if not probe(sound).has_audio:
         raise SyncLipError("no audio track")
     reader = iter_ticks(path, max_side=1280)
     collector, chunks = TrackCollector(), []
@@ -76,7 +87,7 @@ def video_samples(path: Path, row: dict[str, Any], tracker: FaceTracker) -> list
     chosen = select_tracks(collector.summaries(), "auto")
     if not chosen:
         raise SyncLipError("no face found")
-    audio = read_audio(path)
+    audio = read_audio(sound)
     samples = [s for track in chosen for s in track_samples([c for c in chunks if c.track_id == track], audio, row)]
     if not samples:
         raise SyncLipError(f"no face for {SHORTEST / 25:.0f} s on end")
@@ -106,45 +117,90 @@ def track_samples(chunks: list[TrackChunk], audio: np.ndarray, row: dict[str, An
     return samples
 
 
-def prepare(folder: Path, out: Path, splits: set[str] | None, part: tuple[int, int]) -> dict[str, Any]:
-    """Write the shards of `folder`; returns the report that also lies in out/report-I-of-N.json."""
+@dataclass(frozen=True)
+class Group:
+    """The videos of one shard, of one split; `start` is the first one's number in it."""
+
+    split: str
+    start: int
+    rows: list[dict[str, Any]]
+    corpus: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of its shard; corpora may share a folder."""
+        return f"{self.corpus}-{self.split}-{self.start:06d}".lstrip("-")
+
+
+def write_group(folder: Path, out: Path, group: Group) -> dict[str, Any]:
+    """The shard of a group and the notes beside it, unless both are there; returns the notes."""
+    shard = out / f"{group.name}.tar"
+    notes = shard.with_suffix(".json")
+    if shard.exists() and notes.exists():
+        return json.loads(notes.read_text(encoding="utf-8"))
+    samples: dict[str, dict[str, bytes]] = {}
+    kept: dict[str, Any] = {"samples": 0, "ticks": 0, "refused": {}}
+    for row in group.rows:
+        try:
+            for clip in video_samples(folder, row, _tracker()):
+                samples[clip.key] = encode_sample(clip)
+                kept["ticks"] += len(clip)
+        except SyncLipError as error:
+            kept["refused"][row["file"]] = str(error)
+    kept["samples"] = len(samples)
+    write_shard(shard, samples)
+    notes.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    return kept
+
+
+@cache
+def _tracker() -> FaceTracker:
+    """One a process: its networks are loaded once."""
+    return FaceTracker(TrackOptions(crop_size=CROP, margin=MARGIN, missing="interpolate"))
+
+
+def prepare(
+    folder: Path, out: Path, rows: list[dict[str, Any]], part: tuple[int, int], processes: int = 1, corpus: str = ""
+) -> dict[str, Any]:
+    """Write the shards of these rows; returns the report that also lies in out/report-I-of-N.json."""
     out.mkdir(parents=True, exist_ok=True)
-    rows = [row for row in list_videos(folder) if splits is None or row["split"] in splits]
     groups = []
     for split in sorted({row["split"] for row in rows}):
         own = [row for row in rows if row["split"] == split]
-        groups += [(split, i, own[i : i + VIDEOS_A_SHARD]) for i in range(0, len(own), VIDEOS_A_SHARD)]
+        groups += [Group(split, i, own[i : i + VIDEOS_A_SHARD], corpus) for i in range(0, len(own), VIDEOS_A_SHARD)]
     groups = groups[part[0] :: part[1]]
-    tracker = FaceTracker(TrackOptions(crop_size=CROP, margin=MARGIN, missing="interpolate"))
     total = Counter[str]()
     refused: dict[str, str] = {}
-    bar = tqdm(total=sum(len(g[2]) for g in groups), desc="prepare", unit="video")
-    for split, start, videos in groups:
-        shard = out / f"{split}-{start:06d}.tar"
-        notes = shard.with_suffix(".json")
-        if shard.exists() and notes.exists():
-            kept = json.loads(notes.read_text(encoding="utf-8"))
-            bar.update(len(videos))
-        else:
-            samples: dict[str, dict[str, bytes]] = {}
-            kept = {"samples": 0, "ticks": 0, "refused": {}}
-            for row in videos:
-                try:
-                    for clip in video_samples(folder / row["file"], row, tracker):
-                        samples[clip.key] = encode_sample(clip)
-                        kept["ticks"] += len(clip)
-                except SyncLipError as error:
-                    kept["refused"][row["file"]] = str(error)
-                bar.update()
-            kept["samples"] = len(samples)
-            write_shard(shard, samples)
-            notes.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-        total.update({"samples": kept["samples"], "ticks": kept["ticks"]})
-        refused |= kept["refused"]
-    bar.close()
+    with tqdm(total=sum(len(group.rows) for group in groups), desc="prepare", unit="video") as bar:
+        for group, kept in _written(folder, out, groups, processes):
+            bar.update(len(group.rows))
+            total.update({"samples": kept["samples"], "ticks": kept["ticks"]})
+            refused |= kept["refused"]
     report = {**total, "hours": round(total["ticks"] / 25 / 3600, 3), "refused": refused}
-    (out / f"report-{part[0]}-of-{part[1]}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    name = f"{corpus}-report-{part[0]}-of-{part[1]}.json".lstrip("-")
+    (out / name).write_text(json.dumps(report, indent=1), encoding="utf-8")
     return report
+
+
+def _written(folder: Path, out: Path, groups: list[Group], processes: int) -> Iterator[tuple[Group, dict[str, Any]]]:
+    """Each group with its notes as it is done."""
+    if processes == 1:
+        for group in groups:
+            yield group, write_group(folder, out, group)
+        return
+    # a forked process would inherit torch's threads in whatever state they are
+    with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
+        pending = {pool.submit(write_group, folder, out, group): group for group in groups}
+        try:
+            for done in as_completed(pending):
+                yield pending[done], done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -153,11 +209,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", required=True, type=Path, help="folder with clips.csv or with videos")
     parser.add_argument("--out", required=True, type=Path, help="folder for the shards")
     parser.add_argument("--split", action="append", help="only this split (may be given more than once)")
+    parser.add_argument("--layout", choices=list(CORPORA), help="a corpus as published, instead of clips.csv or videos")
+    parser.add_argument("--seed", type=int, default=0, help="of the splits that a corpus does not have")
+    parser.add_argument("--processes", type=int, default=1, help="that work beside each other, a shard each")
     parser.add_argument("--part", default="0/1", metavar="I/N", help="work on part I of N, one process each")
     options = parser.parse_args(arguments)
     try:
         index, count = (int(x) for x in options.part.split("/"))
-        report = prepare(options.data, options.out, set(options.split) if options.split else None, (index, count))
+        layout, data = options.layout, options.data
+        rows = corpus_rows(data, layout, options.seed) if layout else list_videos(data)
+        rows = [row for row in rows if not options.split or row["split"] in options.split]
+        report = prepare(data, options.out, rows, (index, count), max(1, options.processes), layout or "")
     except SyncLipError as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 4

@@ -70,6 +70,8 @@ class ClipStore:
                 meta = json.loads(sample.read("json")["json"])
                 if meta["split"] != split or held_out != is_held_out(meta, holdout):
                     continue
+                if key in self.samples:  # two corpora may have a video of the same name
+                    key = f"{path.stem}/{key}"
                 self.samples[key] = sample
                 self.meta[key] = meta
         if not self.samples:
