@@ -16,6 +16,7 @@ from synclip_core.reader_file import load_reader
 from synclip_core.verdict import SyncThresholds
 
 from .evaluation.attributes_report import attributes_text, evaluate_attributes
+from .evaluation.factors_report import evaluate_factors, factors_text
 from .evaluation.provider import CachedProvider, PipelineProvider, TokenProvider
 from .evaluation.sync_report import evaluate_sync, sync_text
 from .evaluation.tables import write_json
@@ -91,6 +92,13 @@ def run_attributes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     return report, attributes_text(report)
 
 
+def run_factors(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    report = evaluate_factors(
+        args.data, args.split, args.cache, checkpoint=args.checkpoint, device=args.device, exclude=args.exclude
+    )
+    return report, factors_text(report)
+
+
 def _provider(args: argparse.Namespace) -> TokenProvider:
     provider = args.make_provider(args.checkpoint, args.device)
     return CachedProvider(provider, args.cache) if args.cache else provider
@@ -136,6 +144,9 @@ def build_parser() -> argparse.ArgumentParser:
     attributes.add_argument("--split", default="test", help="of clips.csv (default: test)")
     attributes.add_argument("--head", type=Path, help="attribute head (.safetensors); the bundled one if not given")
     attributes.set_defaults(run=run_attributes)
+    factors = commands.add_parser("factors", parents=[common], help="what each of the three tokens holds")
+    factors.add_argument("--split", default="test", help="of clips.csv (default: test)")
+    factors.set_defaults(run=run_factors)
     return parser
 
 
