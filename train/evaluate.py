@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from synclip_core.commands.atomic import atomic_path
 from synclip_core.errors import SyncLipError
 from synclip_core.pipeline import SyncPipeline
 from synclip_core.reader_file import load_reader
@@ -96,6 +97,15 @@ def run_factors(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     report = evaluate_factors(
         args.data, args.split, args.cache, checkpoint=args.checkpoint, device=args.device, exclude=args.exclude
     )
+    if args.shards and args.pictures:
+        from synclip_core.checkpoint import load_checkpoint
+
+        from .data.sampling import ClipStore
+        from .samples import draw_swaps
+
+        swaps = draw_swaps(load_checkpoint(args.checkpoint).model, ClipStore(args.shards, args.split, 1.0), 6)
+        with atomic_path(args.pictures) as temporary:
+            swaps.save(temporary, "PNG")
     return report, factors_text(report)
 
 
@@ -146,6 +156,8 @@ def build_parser() -> argparse.ArgumentParser:
     attributes.set_defaults(run=run_attributes)
     factors = commands.add_parser("factors", parents=[common], help="what each of the three tokens holds")
     factors.add_argument("--split", default="test", help="of clips.csv (default: test)")
+    factors.add_argument("--shards", type=Path, help="of train.prepare, for --pictures")
+    factors.add_argument("--pictures", type=Path, help="PNG: faces restored with one token of another clip")
     factors.set_defaults(run=run_factors)
     return parser
 
