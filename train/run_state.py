@@ -15,22 +15,9 @@ def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) ->
     ]
 
 
-@torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Moves the average towards the model."""
-    for mean, now in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(now, 1 - average_decay(decay, step))
-
-
 def average_decay(decay: float, step: int) -> float:
     """Early on the average follows quickly, or it would carry the random start for ever."""
     return min(decay, (1 + step) / (10 + step))
-
-
-def packed(modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights as NAME.*, the optimiser's moments as optimizer.INDEX.*; copies on the CPU."""
-    tensors = {f"{name}.{k}": v for name, module in modules.items() for k, v in module.state_dict().items()}
-    return {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()} | optimizer_tensors(optimizer)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -43,7 +30,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The state dict of one module of `packed`."""
+    """The state dict of one module: of tensors named NAME.*, those of `name` without it."""
     return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
 
 
