@@ -15,31 +15,38 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+ROOT = Path(__file__).resolve().parent.parent
 
-def start(options: argparse.Namespace, out: Path, processes: int) -> list[subprocess.Popen]:
-    """The processes of a run, joined by a port of their own."""
+
+def processes(arguments: Sequence[str], count: int, **settings: Any) -> list[subprocess.Popen]:
+    """`python -m train.pretrain ARGUMENTS` on the CPU, joined by a port of their own. settings: of Popen."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "train.pretrain", "--config", options.config, "--data", options.data]
-    command += ["--out", str(out), "--deepspeed", options.deepspeed, "--device", "cpu"]
-    world = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", "train.pretrain", "--device", "cpu", *arguments]
+    world = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            command, env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)}, cwd=ROOT, **settings
+        )
+        for rank in range(count)
+    ]
+
+
+def start(options: argparse.Namespace, out: Path, count: int) -> list[subprocess.Popen]:
+    """The processes of a run; what they say goes to a file beside it."""
+    paths = {"--config": options.config, "--data": options.data, "--deepspeed": options.deepspeed, "--out": out}
+    arguments = [text for name, path in paths.items() for text in (name, str(Path(path).resolve()))]
     with open(out.with_suffix(".log"), "ab") as log:
-        return [
-            subprocess.Popen(
-                command,
-                env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
-                stdout=log,
-                stderr=log,
-            )
-            for rank in range(processes)
-        ]
+        return processes(arguments, count, stdout=log, stderr=log)
 
 
 def finish(running: list[subprocess.Popen], out: Path) -> None:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .commands.atomic import atomic_path
+from .commands.atomic import save_png
 from .errors import SyncLipError
 from .report import FPS, ScoreReport
 
@@ -35,8 +35,7 @@ def save_plot(report: ScoreReport, path: str | os.PathLike[str]) -> None:
         except SyncLipError:  # no audio track, say; the report itself tells what is wrong
             pass
     image = draw_report(report, waveform, thumbnails)
-    with atomic_path(path) as temporary:
-        image.save(temporary, "PNG")
+    save_png(image, path)
 
 
 def worst_ticks(report: ScoreReport, count: int = 6) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from test_pretrain import SETTINGS, noise_clip
+from noise_shards import SETTINGS, noise_clip, write_noise
 
 from synclip_core.errors import SyncLipError
 from synclip_core.models.config import AudioConfig
@@ -19,7 +19,6 @@ from train.ablation.variants import VARIANTS, variant_config
 from train.config import PretrainConfig, load_config
 from train.data.noise import Noise
 from train.data.sampling import ClipStore, Sampler
-from train.data.shards import encode_sample, write_shard
 from train.objective import bypass_2, pretraining_losses
 from train.run import Run
 
@@ -28,10 +27,8 @@ STAGE = {"learn": "all", "steps": 2, "warmup": 1, "clips": 2, "frames": 12, "rec
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    clips = [noise_clip(i) for i in range(4)] + [noise_clip(8, "val"), noise_clip(9, "test")]
-    write_shard(folder / "all.tar", {c.key: encode_sample(c) for c in clips})
-    return folder
+    clips = [*map(noise_clip, range(4)), noise_clip(8, "val"), noise_clip(9, "test")]
+    return write_noise(tmp_path_factory.mktemp("shards"), clips)
 
 
 @pytest.fixture(scope="module")

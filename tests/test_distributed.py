@@ -1,37 +1,30 @@
 """Training on two processes with DeepSpeed is training on one: the same gradients, the same run after kills."""
 
 import json
-import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from test_pretrain import SETTINGS, noise_clip
+from noise_shards import SETTINGS, noise_clip, write_noise
 
+from benchmarks.kills import processes
 from synclip_core.checkpoint import read_safetensors
 from synclip_core.errors import SyncLipError
 from train import pretrain
-from train.data.shards import encode_sample, write_shard
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed: pip install deepspeed")
 from train.engine_deepspeed import read_settings  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
 STAGE = {"learn": "all", "steps": 12, "warmup": 4, "frames": 12, "reconstruct": 2}
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    clips = [noise_clip(i) for i in range(5)] + [noise_clip(9, "val")]
-    write_shard(folder / "all.tar", {c.key: encode_sample(c) for c in clips})
-    return folder
+    return write_noise(tmp_path_factory.mktemp("shards"), [*map(noise_clip, range(5)), noise_clip(9, "val")])
 
 
 def config_file(folder: Path, clips: int, **changes: object) -> Path:
@@ -42,34 +35,10 @@ def config_file(folder: Path, clips: int, **changes: object) -> Path:
     return path
 
 
-def start(config: Path, shards: Path, out: Path, processes: int, zero: int, *more: str) -> list[subprocess.Popen]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [
-        sys.executable,
-        "-m",
-        "train.pretrain",
-        "--config",
-        str(config),
-        "--data",
-        str(shards),
-        "--out",
-        str(out),
-    ]
-    command += ["--deepspeed", f"train/configs/deepspeed/zero{zero}.json", "--device", "cpu", *more]
-    world = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    return [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
+def start(config: Path, shards: Path, out: Path, count: int, zero: int, *more: str) -> list[subprocess.Popen]:
+    arguments = ["--config", str(config), "--data", str(shards), "--out", str(out)]
+    arguments += ["--deepspeed", f"train/configs/deepspeed/zero{zero}.json", *more]
+    return processes(arguments, count, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def train(*arguments: object) -> None:

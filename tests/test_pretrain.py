@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from noise_shards import SETTINGS, noise_clip, write_noise
 from PIL import Image
 
 from synclip_core.checkpoint import load_checkpoint, read_safetensors
 from synclip_core.errors import SyncLipError
 from train import export, pretrain
 from train.config import DataConfig, StageConfig, load_config
-from train.data.clip import Clip
 from train.data.noise import Noise
 from train.data.sampling import ClipStore, Sampler, cut
 from train.data.shards import encode_sample, write_shard
@@ -22,48 +22,10 @@ from train.journal import Journal
 from train.objective import shuffle_identity
 from train.run import Run
 
-VISUAL = {"image_size": [32, 32], "width": 16, "depth": 1, "heads": 2, "stem": "conv", "stem_widths": [8, 8, 8]}
-SETTINGS = {
-    "seed": 3,
-    "model": {
-        "name": "test",
-        "dim": 16,
-        "visual": VISUAL,
-        "audio": {"width": 80, "depth": 4, "adapter_width": 16, "adapter_depth": 1},
-        "vocal": {"center": True, "context_depth": 1, "context_width": 16},
-        "decoder": {"width": 16, "depth": 1, "heads": 2},
-        "geometry_points": 60,
-    },
-    "stages": [
-        {"learn": "vision", "steps": 3, "warmup": 1, "clips": 4, "frames": 1},
-        {"learn": "alignment", "steps": 3, "warmup": 1, "clips": 3, "frames": 12},
-        {"learn": "all", "steps": 4, "warmup": 1, "clips": 2, "frames": 12, "reconstruct": 2},
-    ],
-    "validate_every": 100,
-    "checkpoint_every": 1,
-}  # fmt: skip
-
-
-def noise_clip(index: int, split: str = "train", **meta: object) -> Clip:
-    rng = np.random.default_rng(index)
-    length = 60
-    return Clip(
-        f"clip{index}",
-        rng.integers(0, 255, (length, 48, 48, 3), dtype=np.uint8),
-        rng.random((length, 60, 2), dtype=np.float32),
-        np.ones(length, bool),
-        rng.normal(0, 0.1, length * 640).astype(np.float32),
-        1 / 14,
-        {"split": split, "sync": "trusted", "subject": f"s{index}", "source": "noise", **meta},
-    )
-
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    clips = [noise_clip(i) for i in range(5)] + [noise_clip(9, "val")]
-    write_shard(folder / "all.tar", {c.key: encode_sample(c) for c in clips})
-    return folder
+    return write_noise(tmp_path_factory.mktemp("shards"), [*map(noise_clip, range(5)), noise_clip(9, "val")])
 
 
 def config_file(folder: Path, **changes: object) -> Path:
@@ -202,8 +164,7 @@ def test_processes_draw_their_part_of_the_same_batch(shards: Path) -> None:
 
 def test_clips_of_a_subject_stand_together_and_swap_faces(tmp_path: Path) -> None:
     clips = [noise_clip(i, subject=f"s{i // 3}") for i in range(9)] + [noise_clip(20, subject="alone")]
-    write_shard(tmp_path / "all.tar", {c.key: encode_sample(c) for c in clips})
-    store = ClipStore(tmp_path, "train", 1.0)
+    store = ClipStore(write_noise(tmp_path, clips), "train", 1.0)
     sampler = Sampler(store, DataConfig(clips_per_subject=2), StageConfig(clips=6, frames=12), 0)
     pairs = []
     for step in range(10):

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from synclip_core.checkpoint import load_checkpoint
+from synclip_core.commands.atomic import save_png
 from synclip_core.errors import SyncLipError
-from train.ablation.report import FIGURES, curves, draw_curves, save_picture, table
+from train.ablation.report import FIGURES, curves, draw_curves, table
 from train.ablation.variants import VARIANTS, variant_config
 from train.config import PretrainConfig, load_config
 from train.data.sampling import ClipStore
@@ -47,7 +48,7 @@ def report(out: Path) -> dict[str, Any]:
     for group in (g for g in groups if g.startswith("val/")):
         drawn = curves(folders, group, "acc@1")
         picture = draw_curves(drawn, f"Acc@1 on {group} clips while training, all seeds", CHANCE)
-        save_picture(picture, out / f"curves-{group.replace('/', '-')}.png")
+        save_png(picture, out / f"curves-{group.replace('/', '-')}.png")
     return tables
 
 

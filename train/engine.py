@@ -22,8 +22,8 @@ class Engine(Protocol):
 
     def backward(self, loss: Tensor) -> None: ...
 
-    def step(self) -> float | None:
-        """Clip and step once all parts of a batch went backward; the norm of the gradient, None where not known."""
+    def step(self) -> float:
+        """Clip and step once all parts of a batch went backward; the norm of the gradient, maybe not finite."""
 
     def follow(self, average: nn.Module, weight: float) -> None:
         """average += weight * (weights - average)."""
@@ -55,7 +55,7 @@ class OneProcess:
     def backward(self, loss: Tensor) -> None:
         (loss / self.optim.accumulate).backward()
 
-    def step(self) -> float | None:
+    def step(self) -> float:
         learned = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = nn.utils.clip_grad_norm_(learned, self.optim.clip)
         if torch.isfinite(norm):

@@ -5,6 +5,7 @@ processes, or without DeepSpeed; DeepSpeed's own checkpoints are pickles.
 """
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class DeepSpeed:
         self, objective: nn.Module, model: nn.Module, groups: list[dict], optim: OptimConfig, settings: dict[str, Any]
     ) -> None:
         deepspeed = _deepspeed()
-        self.model, self.clip = model, optim.clip
+        self.model = model
         self.parameters = [p for group in groups for p in group["params"]]
         self.shapes = {p: p.shape for p in model.parameters()}
         for parameter in model.parameters():
@@ -115,14 +116,14 @@ class DeepSpeed:
         if not self.engine.is_gradient_accumulation_boundary():
             self.engine.step()
 
-    def step(self) -> float | None:
+    def step(self) -> float:
         if self.stage == 0:  # of the others DeepSpeed tells, -1 where it is not finite
-            norm: Any = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+            norm = float(nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None]))
             self.engine.step()
-        else:
-            self.engine.step()
-            norm = self.engine.get_global_grad_norm()
-        return float(norm)
+            return norm
+        self.engine.step()
+        norm = float(self.engine.get_global_grad_norm())
+        return norm if norm >= 0 else math.inf
 
     @torch.no_grad()
     def follow(self, average: nn.Module, weight: float) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from synclip_core.commands.atomic import atomic_path
+from synclip_core.commands.atomic import save_png
 from synclip_core.errors import SyncLipError
 from synclip_core.pipeline import SyncPipeline
 from synclip_core.reader_file import load_reader
@@ -104,8 +104,7 @@ def run_factors(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         from .samples import draw_swaps
 
         swaps = draw_swaps(load_checkpoint(args.checkpoint).model, ClipStore(args.shards, args.split, 1.0), 6)
-        with atomic_path(args.pictures) as temporary:
-            swaps.save(temporary, "PNG")
+        save_png(swaps, args.pictures)
     return report, factors_text(report)
 
 

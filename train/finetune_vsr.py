@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from synclip_core.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint, save_safetensors
+from synclip_core.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
 from synclip_core.errors import SyncLipError
 from synclip_core.lip_reading import read_lips
 from synclip_core.models.config import to_dict
@@ -30,7 +30,7 @@ from train.config import OptimConfig
 from train.data.noise import Noise
 from train.engine import MakeEngine, OneProcess, launched
 from train.journal import Journal
-from train.run_state import average_decay, parameter_groups, part
+from train.run_state import average_decay, parameter_groups, part, plain, save_run
 from train.vsr.batches import Batches, VsrBatch
 from train.vsr.config import VsrTrainConfig, load_vsr_config
 from train.vsr.corpus import read_corpus
@@ -98,34 +98,29 @@ class Run:
         loss, parts = self.engine.losses(batch.to(self.device), noise)
         self.engine.backward(loss)
         norm = self.engine.step()
-        skipped = norm is not None and not (math.isfinite(norm) and norm >= 0)
+        skipped = not math.isfinite(norm)
         if skipped and not self.engine.skips:
             raise SyncLipError(f"the gradient of step {self.step} is not finite; lower lr")
         if not skipped:
             self.engine.follow(self.average, 1 - average_decay(config.average, self.step))
         self.step += 1
         values = {name: float(value) for name, value in parts.items()}
-        return {"loss": float(loss.detach()), **values, "grad_norm": norm or 0.0, "skipped": float(skipped)}
+        return {"loss": float(loss.detach()), **values, "grad_norm": norm, "skipped": float(skipped)}
 
     @property
     def state_path(self) -> Path:
         return self.out / "last.safetensors"
 
     def save(self) -> None:
-        """Every process must call it; the first one writes."""
-        tensors = self.engine.state()
-        if distributed.rank() == 0:
-            tensors |= {f"average.{k}": v.cpu().contiguous() for k, v in self.average.state_dict().items()}
-            header = {"step": str(self.step), "best": str(self.best), "config": json.dumps(to_dict(self.config))}
-            save_safetensors(self.state_path, tensors, header)
-        distributed.wait()
+        """See run_state.save_run."""
+        save_run(self.state_path, self.engine, self.average, self.config, {"step": self.step, "best": self.best})
 
     def resume(self) -> None:
         """Go on from the folder's last checkpoint. Raises SyncLipError where it belongs to another config."""
         if not self.state_path.exists():
             return
         tensors, header = read_safetensors(self.state_path)
-        if json.loads(header["config"]) != json.loads(json.dumps(to_dict(self.config))):
+        if json.loads(header["config"]) != plain(self.config):
             raise SyncLipError(f"{self.state_path}: was written with another config; choose another --out folder")
         self.student.load_state_dict(part(tensors, "model"))
         self.average.load_state_dict(part(tensors, "average"))

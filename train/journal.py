@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import numpy as np
 from PIL import Image
 
-from synclip_core.commands.atomic import atomic_path
+from synclip_core.commands.atomic import save_png
 from synclip_core.errors import SyncLipError
 from train import distributed
 
@@ -59,8 +59,7 @@ class Journal:
             return
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)
-        with atomic_path(folder / f"{step:07d}.png") as temporary:
-            image.save(temporary, "PNG")
+        save_png(image, folder / f"{step:07d}.png")
         if self._board:
             self._board.add_image("samples", np.asarray(image), step, dataformats="HWC")
 

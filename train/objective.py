@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from synclip_core.models.config import VisualConfig
 from synclip_core.models.decoder import patchify
 from synclip_core.models.masking import face_preserving_keep, uniform_keep
 from synclip_core.models.mel import MelFrontEnd
@@ -127,13 +128,17 @@ def bypass_2(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, noise
     )
     jittered = augment.photometric(images, augmentation.photometric if config.bypasses == "both" else 0, noise)
     shape = batch.valid.shape
-    hidden = noise.uniform(shape[1], model.visual.patches).flatten(0, 1)
-    if config.bypasses == "uniform":
-        keep = uniform_keep(hidden, config.mask_ratio).to(device)
-    else:
-        keep = face_preserving_keep(hidden, model.importance.cpu(), config.face_mask_ratio).to(device)
+    keep = motion_keep(config, model.importance, shape[1], noise).to(device)
     patches, prompts = model.visual(jittered.flatten(0, 1), keep)
     return View(images, geometry, *(x.unflatten(0, shape) for x in (keep, patches, prompts)))
+
+
+def motion_keep(config: VisualConfig, importance: Tensor, frames: int, noise: Noise) -> Tensor:
+    """[B * frames, V]: the patches that the motion view of each frame sees, drawn on the CPU."""
+    hidden = noise.uniform(frames, len(importance)).flatten(0, 1)
+    if config.bypasses == "uniform":
+        return uniform_keep(hidden, config.mask_ratio)
+    return face_preserving_keep(hidden, importance.cpu(), config.face_mask_ratio)
 
 
 def alignment_losses(

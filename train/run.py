@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from synclip_core.checkpoint import read_safetensors, save_checkpoint, save_safetensors
+from synclip_core.checkpoint import read_safetensors, save_checkpoint
 from synclip_core.errors import SyncLipError
-from synclip_core.models.config import to_dict
 from synclip_core.models.pretrained import load_speech_encoder, load_vit, speech_config
 from synclip_core.models.synclipmae import SyncLipMAE
 from train import distributed
@@ -22,7 +21,7 @@ from train.data.noise import Noise
 from train.data.sampling import Batch
 from train.engine import MakeEngine, OneProcess
 from train.objective import pretraining_losses
-from train.run_state import average_decay, parameter_groups, part
+from train.run_state import average_decay, parameter_groups, part, plain, save_run
 
 MOST_SKIPPED = 20  # steps in a row without a finite gradient, until a run gives up
 
@@ -109,27 +108,22 @@ class Run:
         return self.out / "last.safetensors"
 
     def save(self) -> None:
-        """Everything that a resume needs, as tensors. Every process must call it; the first one writes."""
-        tensors = self.engine.state()
-        if distributed.rank() == 0:
-            tensors |= {f"average.{k}": v.cpu().contiguous() for k, v in self.average.state_dict().items()}
-            header = {
-                "step": str(self.step),
-                "stage": str(self.stage_index),
-                "best": str(self.best),
-                "processes": str(self.processes),
-                "skip": json.dumps(sorted(self.skip)),
-                "config": json.dumps(to_dict(self.config)),
-            }
-            save_safetensors(self.state_path, tensors, header)
-        distributed.wait()
+        """See run_state.save_run."""
+        notes = {
+            "step": self.step,
+            "stage": self.stage_index,
+            "best": self.best,
+            "processes": self.processes,
+            "skip": json.dumps(sorted(self.skip)),
+        }
+        save_run(self.state_path, self.engine, self.average, self.config, notes)
 
     def resume(self) -> None:
         """Go on from the last checkpoint in the folder, if there is one. Raises SyncLipError when the model differs."""
         if not self.state_path.exists():
             return
         tensors, header = read_safetensors(self.state_path)
-        stored, own = json.loads(header["config"]), json.loads(json.dumps(to_dict(self.config)))
+        stored, own = json.loads(header["config"]), plain(self.config)
         begun = int(header["stage"]) + 1  # stages to come may change
         if (stored["model"], stored["stages"][:begun]) != (own["model"], own["stages"][:begun]):
             raise SyncLipError(
@@ -170,10 +164,10 @@ class Run:
         values = {name: float(torch.stack([loss[name].float() for loss in losses]).mean()) for name in losses[0]}
         told = distributed.summed(torch.tensor(list(values.values()), device=self.device)) / distributed.size()
         values = dict(zip(values, told.tolist(), strict=True))
-        if norm is None or (math.isfinite(norm) and norm >= 0):
+        if math.isfinite(norm):
             self.engine.follow(self.average, 1 - average_decay(config.optim.ema, self.step))
             self.step += 1
-            return {**values, "grad_norm": norm or 0.0, "skipped": 0.0}
+            return {**values, "grad_norm": norm, "skipped": 0.0}
         self._skip()
         return {**values, "grad_norm": math.inf, "skipped": 1.0}
 

@@ -1,9 +1,22 @@
 """What training programs share: parameter groups, averaged weights, and a run as the tensors that a resume needs."""
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from synclip_core.checkpoint import save_safetensors
+from synclip_core.models.config import to_dict
+from train import distributed
+
+
+class Stateful(Protocol):
+    """What `save_run` asks of an engine (train/engine.py)."""
+
+    def state(self) -> dict[str, Tensor]: ...
 
 
 def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:
@@ -18,6 +31,24 @@ def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) ->
 def average_decay(decay: float, step: int) -> float:
     """Early on the average follows quickly, or it would carry the random start for ever."""
     return min(decay, (1 + step) / (10 + step))
+
+
+def save_run(path: Path, engine: Stateful, average: nn.Module, config: Any, notes: Mapping[str, object]) -> None:
+    """Everything that a resume needs, as tensors: model.*, optimizer.*, average.*; config and notes in the header.
+
+    Every process must call it; the first one writes.
+    """
+    tensors = engine.state()
+    if distributed.rank() == 0:
+        tensors |= {f"average.{k}": v.cpu().contiguous() for k, v in average.state_dict().items()}
+        header = {name: str(value) for name, value in notes.items()}
+        save_safetensors(path, tensors, {**header, "config": json.dumps(to_dict(config))})
+    distributed.wait()
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A config as it comes back out of a header, to compare with one."""
+    return json.loads(json.dumps(to_dict(config)))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

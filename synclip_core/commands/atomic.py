@@ -4,8 +4,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import SyncLipError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @contextmanager
@@ -21,6 +25,12 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
             yield file.temporary
     except OSError as error:
         raise write_error(target, error) from error
+
+
+def save_png(image: "Image.Image", target: str | os.PathLike[str]) -> None:
+    """Raises SyncLipError as atomic_path does."""
+    with atomic_path(target) as temporary:
+        image.save(temporary, "PNG")
 
 
 def check_folder(target: str | os.PathLike[str]) -> None:

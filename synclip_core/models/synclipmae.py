@@ -75,12 +75,9 @@ class SyncLipMAE(nn.Module):
     def prompts(self, frames: Tensor) -> Tensor:
         """The three prompts of each frame as inference sees them: the patches that bypass 2 keeps most often.
 
-        frames: [N, 3, H, W], 0..1. Returns [N, 3, width]. A model of uniform views alone sees all patches (MAE).
+        frames: [N, 3, H, W], 0..1. Returns [N, 3, width].
         """
-        if self.config.visual.bypasses == "uniform":
-            return self.visual(frames)[1]
-        keep = inference_keep(self.importance.float().cpu(), self.config.visual.face_mask_ratio).to(frames.device)
-        return self.visual(frames, keep.expand(frames.shape[0], -1))[1]
+        return inference_prompts(self.visual, self.importance, frames)
 
     def identity_tokens(self, prompts: Tensor) -> Tensor:
         """prompts: [B, T, 3, width] -> [B, T, dim]."""
@@ -103,6 +100,15 @@ class SyncLipMAE(nn.Module):
     def decode(self, patches: Tensor, keep: Tensor, identity: Tensor, ambient: Tensor, condition: Tensor) -> Tensor:
         """See Decoder.forward."""
         return self.decoder(patches, keep, identity, ambient, condition)
+
+
+def inference_prompts(visual: VisualEncoder, importance: Tensor, frames: Tensor) -> Tensor:
+    """See SyncLipMAE.prompts. A model of uniform views alone sees all patches, as a MAE does."""
+    config = visual.config
+    if config.bypasses == "uniform":
+        return visual(frames)[1]
+    keep = inference_keep(importance.float().cpu(), config.face_mask_ratio).to(frames.device)
+    return visual(frames, keep.expand(frames.shape[0], -1))[1]
 
 
 def normalise(tokens: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from synclip_core.commands.atomic import atomic_path
 from train.ablation.variants import VARIANTS
 
 FIGURES = ("acc@1", "acc@5", "acc@15", "r@1")
@@ -75,8 +74,3 @@ def draw_curves(drawn: Mapping[str, list[tuple[int, list[float]]]], title: str, 
         draw.line((RIGHT + 30, y, RIGHT + 60, y), fill=colour, width=3)
         draw.text((RIGHT + 70, y), VARIANTS[name].label, fill=INK, font=small, anchor="lm")
     return image
-
-
-def save_picture(image: Image.Image, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        image.save(temporary, "PNG")

@@ -1,6 +1,5 @@
 """The grid: what each row of the paper's Table 6, and each row of ours beside it, changes in the config."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +46,7 @@ VARIANTS = {
 
 def variant_config(base: PretrainConfig, variant: Variant, seed: int) -> PretrainConfig:
     """The base config with a variant's changes and a seed."""
-    data = _laid_over(json.loads(json.dumps(to_dict(base))), variant.changes)
+    data = _laid_over(to_dict(base), variant.changes)
     return from_dict(PretrainConfig, {**data, "seed": seed}, variant.label)
 
 

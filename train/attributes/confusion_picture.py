@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from synclip_core.commands.atomic import atomic_path
+from synclip_core.commands.atomic import save_png
 
 from .dataset import Group
 
@@ -44,8 +44,7 @@ def draw_confusion(counts: np.ndarray, group: Group, title: str) -> Image.Image:
 
 
 def save_confusion(path: Path, counts: np.ndarray, group: Group, title: str) -> None:
-    with atomic_path(path) as temporary:
-        draw_confusion(counts, group, title).save(temporary, "PNG")
+    save_png(draw_confusion(counts, group, title), path)
 
 
 def _fit(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, width: float, anchor: str) -> None:

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from synclip_core.models.masking import face_preserving_keep, inference_keep
-from synclip_core.models.synclipmae import SyncLipMAE, normalise
+from synclip_core.models.synclipmae import SyncLipMAE, inference_prompts, normalise
 from synclip_core.models.visual_encoder import VOCAL
 from synclip_core.models.vsr import LipReader, hybrid_loss
 from train.config import AugmentConfig
 from train.data import augment
 from train.data.noise import Noise
+from train.objective import motion_keep
 from train.prompts import BLOCK, PLAIN
 from train.vsr.batches import VsrBatch, plain_tokens
 from train.vsr.config import AlignConfig, VsrTrainConfig
@@ -83,11 +83,10 @@ class Eyes(nn.Module):
         images, _ = augment.geometric(crops, no_geometry, margin, config.image_size, jitter.geometric, drawn)
         images = augment.photometric(images, jitter.photometric, drawn).flatten(0, 1)
         if noise is None:
-            keep = inference_keep(self.importance, config.face_mask_ratio).expand(len(images), -1)
+            prompts = inference_prompts(self.visual, self.importance, images)
         else:
-            drawn_patches = noise.uniform(shape[1], self.visual.patches).flatten(0, 1)
-            keep = face_preserving_keep(drawn_patches, self.importance.cpu(), config.face_mask_ratio).to(crops.device)
-        return self.visual(images, keep)[1][:, VOCAL].unflatten(0, shape)
+            prompts = self.visual(images, motion_keep(config, self.importance, shape[1], noise).to(crops.device))[1]
+        return prompts[:, VOCAL].unflatten(0, shape)
 
 
 class Listener(nn.Module):
