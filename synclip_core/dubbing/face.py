@@ -1,0 +1,101 @@
+"""The face to dub, followed through a video once: where it is at every tick, and a picture of it to hold on to."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import SyncLipError
+from ..media.info import probe
+from ..media.selection import Choice, TrackCollector, select_tracks
+from ..media.track_output import TrackOptions
+from ..media.tracking import FaceTracker
+from ..media.video import SourceFrame, iter_ticks
+
+Watch = Callable[[int, int, np.ndarray], None]  # tick, ticks expected, picture
+MARGIN = 8 / 112  # around the canonical square: what train.prepare writes
+
+
+@dataclass
+class FacePath:
+    """T ticks at 25 fps, F frames of the file.
+
+    track: int64 [T], whose face, -1 for none; seen: bool [T], False where its place is a guess; transforms: float32
+    [T, 2, 3], canonical square -> pixels; landmarks: float32 [T, 468, 2] px; shown: int64 [T], the file's frame of
+    each tick; ticks: int64 [F], the tick of each frame of the file; pictures: track -> uint8 [S, S, 3], its surest
+    crop; size, margin: of crops; height, width: of the file's pictures.
+    """
+
+    track: np.ndarray
+    seen: np.ndarray
+    transforms: np.ndarray
+    landmarks: np.ndarray
+    shown: np.ndarray
+    ticks: np.ndarray
+    pictures: dict[int, np.ndarray]
+    size: int
+    margin: float
+    height: int
+    width: int
+    warnings: list[str]
+
+    def __len__(self) -> int:
+        return len(self.track)
+
+
+def follow_face(
+    path: str | Path,
+    size: int,
+    margin: float = MARGIN,
+    choice: Choice = "auto",
+    missing: str = "hold",
+    device: str = "cpu",
+    watch: Watch | None = None,
+) -> FacePath:
+    """One pass over the file, a bounded number of pictures in memory. Raises SyncLipError where there is no video or,
+    with missing="error", no face somewhere."""
+    info = probe(path)
+    if not info.has_video:
+        raise SyncLipError(f"{path}: no video track; expected a video with a face to dub")
+    reader = iter_ticks(path)
+    collector = TrackCollector()
+    rows: dict[int, list[tuple[np.ndarray, ...]]] = {}
+    best: dict[int, tuple[float, np.ndarray]] = {}
+
+    def watched() -> Iterator[tuple[int, SourceFrame]]:
+        for tick, frame in reader:
+            if watch is not None:
+                watch(tick, reader.expected, frame.image)
+            yield tick, frame
+
+    try:
+        for chunk in FaceTracker(TrackOptions(size, margin, missing=missing), device=device).run(watched()):
+            collector.add(chunk)
+            rows.setdefault(chunk.track_id, []).append((chunk.ticks, chunk.valid, chunk.transforms, chunk.landmarks))
+            surest = int(chunk.score.argmax())
+            if chunk.score[surest] > best.get(chunk.track_id, (-1.0, None))[0]:
+                best[chunk.track_id] = float(chunk.score[surest]), chunk.crops[surest].copy()
+    finally:
+        reader.close()
+    count = len(reader.map)
+    path_of = FacePath(
+        track=np.full(count, -1, np.int64),
+        seen=np.zeros(count, bool),
+        transforms=np.zeros((count, 2, 3), np.float32),
+        landmarks=np.zeros((count, 468, 2), np.float32),
+        shown=reader.map.frames,
+        ticks=reader.map.ticks,
+        pictures={},
+        size=size,
+        margin=margin,
+        height=info.height,
+        width=info.width,
+        warnings=list(reader.warnings),
+    )
+    for track_id in select_tracks(collector.summaries(), choice):
+        ticks, seen, transforms, landmarks = map(np.concatenate, zip(*rows[track_id], strict=True))
+        path_of.track[ticks], path_of.seen[ticks] = track_id, seen
+        path_of.transforms[ticks], path_of.landmarks[ticks] = transforms, landmarks
+        path_of.pictures[track_id] = best[track_id][1]
+    return path_of

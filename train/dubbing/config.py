@@ -1,0 +1,88 @@
+"""One YAML a run of train.finetune_dubbing."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synclip_core.errors import SyncLipError
+from synclip_core.models.audiopack import INJECT_AT
+from train.config import OptimConfig, read_config
+
+TRAINED = ("all", "vace")
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a Wan VACE transformer that begins at random; heads are 128 wide, as Wan's are."""
+
+    heads: int = 2
+    layers: int = 4
+    vace_layers: int = 2  # evenly spaced, the first beside the first block
+    ffn: int = 768
+    text_dim: int = 4096
+
+
+@dataclass(frozen=True)
+class PackConfig:
+    """Of the AudioPack; see AudioPackConfig."""
+
+    hidden: int = 256
+    depth: int = 3
+    kernel: int = 5
+    inject_at: str = "vace"
+
+
+@dataclass(frozen=True)
+class DubDataConfig:
+    shards: str = "runs/data"  # written by train.prepare
+    source_power: float = 0.5  # clips of a source are drawn in proportion to its hours to this power
+    min_offset_confidence: float = 0.05  # a web clip whose own offset is less clear is driven by its vocal tokens only
+    size: int = 96  # of a face crop, pixels; a multiple of 16
+    frames: int = 17  # target frames of a sample, as in the paper; 4 n + 1
+    flip: float = 0.5  # share of samples that are mirrored
+    cache_gb: float = 4.0  # decoded clips kept in memory
+
+
+@dataclass(frozen=True)
+class DubbingConfig:
+    """transformer_path: Wan2.1-VACE weights in ComfyUI's (one file) or diffusers' (a folder) layout, empty for
+    `transformer` at random; vae: a file of train.fit_linear_vae, or a Wan VAE in diffusers' layout (a folder)."""
+
+    seed: int = 0
+    checkpoint: str = ""  # the SyncLipMAE whose tokens drive; empty: the bundled one
+    vae: str = "runs/dubbing/vae.safetensors"
+    transformer_path: str = ""
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    pack: PackConfig = field(default_factory=PackConfig)
+    data: DubDataConfig = field(default_factory=DubDataConfig)
+    trained: str = "all"  # "vace" rests Wan's own blocks, as the paper does
+    audio_share: float = 0.5  # of samples driven by audio tokens, the others by vocal tokens
+    drop_history: float = 0.1  # of steps without the continuity reference (section 4.4)
+    # Not in the paper: of samples without any token, so that audio guidance has something to push away from.
+    drop_tokens: float = 0.1
+    shift: float = 1.0  # of the noise levels; Wan uses 3 to 5 for larger pictures
+    outside: float = 0.2  # weight of the loss where the picture is given, against 1 in the hole
+    steps: int = 4000
+    lr: float = 6e-4
+    warmup: int = 200
+    clips: int = 8  # of a step, on each process
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(weight_decay=0.01, ema=0.999))
+    validate_every: int = 250
+    checkpoint_every: int = 50
+
+
+def load_dubbing_config(path: str | Path) -> DubbingConfig:
+    """Read and check a YAML. Raises SyncLipError naming the setting that is wrong."""
+    config = read_config(DubbingConfig, path)
+    for name, value, known in (
+        ("trained", config.trained, TRAINED),
+        ("pack.inject_at", config.pack.inject_at, INJECT_AT),
+    ):
+        if value not in known:
+            raise SyncLipError(f"{path}: {name} is {value!r}; expected one of {', '.join(known)}")
+    if config.data.frames % 4 != 1:
+        raise SyncLipError(f"{path}: data.frames is {config.data.frames}; a video VAE takes 4 n + 1, for example 17")
+    if config.data.size % 16:
+        raise SyncLipError(f"{path}: data.size is {config.data.size}; expected a multiple of 16")
+    if config.transformer.layers % config.transformer.vace_layers:
+        raise SyncLipError(f"{path}: transformer.vace_layers must divide transformer.layers")
+    return config

@@ -1,0 +1,89 @@
+"""Wan VACE and AudioPack as one module, and its flow-matching loss: what DeepSpeed wants to see."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from synclip_core.injection import embedding_of, injected, on_latents
+from synclip_core.models.audiopack import AudioPack
+from synclip_core.vace import Codec, edit_mask, vace_context
+from train.data.noise import Noise
+from train.dubbing.config import DubbingConfig
+from train.dubbing.windows import DubBatch
+
+
+@dataclass
+class Segment:
+    """clean: [B, 16, R + T', h, w], the references' latents and the video's; context: [B, 96, R + T', h, w]; weight:
+    [1, 1, R + T', h, w] of the loss; tokens, valid: as DubBatch; references: R."""
+
+    clean: Tensor
+    context: Tensor
+    weight: Tensor
+    tokens: Tensor
+    valid: Tensor
+    references: int
+
+
+@torch.no_grad()
+def to_segment(batch: DubBatch, codec: Codec, outside: float, device: torch.device) -> Segment:
+    """Pictures to latents."""
+    video = batch.video.to(device).float() / 255
+    references = [part.to(device).float() / 255 for part in (batch.identity, batch.history) if part is not None]
+    hole = edit_mask(video.shape[2], batch.margin).to(device)
+    context = vace_context(codec, video, hole.expand(*video.shape[:2], -1, -1), references)
+    clean = torch.cat([codec.encode(picture[:, None]) for picture in references] + [codec.encode(video)], 2)
+    weight = torch.full((1, 1, *clean.shape[2:]), outside, device=device)
+    weight[:, :, len(references) :] += (1 - outside) * (context[:1, 32:33, len(references) :] > 0)
+    return Segment(clean, context, weight, batch.tokens.to(device), batch.valid.to(device), len(references))
+
+
+class Dubber(nn.Module):
+    """transformer: diffusers' WanVACETransformer3DModel."""
+
+    def __init__(self, transformer: nn.Module, pack: AudioPack) -> None:
+        super().__init__()
+        self.transformer, self.pack = transformer, pack
+
+    def velocity(self, noisy: Tensor, level: Tensor, segment: Segment) -> Tensor:
+        """What the transformer says. noisy: as Segment.clean; level: [B], 0 clean .. 1 noise."""
+        packed = self.pack(segment.tokens, segment.valid)
+        control = on_latents(packed, noisy.shape[2], segment.references)
+        text = noisy.new_zeros(len(noisy), 1, self.transformer.config.text_dim)
+        with injected(embedding_of(self.transformer, self.pack.config.inject_at), control):
+            return self.transformer(
+                hidden_states=noisy,
+                timestep=level * 1000,
+                encoder_hidden_states=text,
+                control_hidden_states=segment.context,
+                return_dict=False,
+            )[0]
+
+    def forward(self, segment: Segment, config: DubbingConfig, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
+        """Rectified flow, as Wan: x = (1 - s) clean + s noise, the target is noise - clean."""
+        clean = segment.clean
+        level = torch.sigmoid(noise.normal(1)[:, 0]).to(clean.device)  # as SD3: the middle is where it is hard
+        level = config.shift * level / (1 + (config.shift - 1) * level)
+        random = noise.normal(*clean.shape[1:]).to(clean)
+        mix = level.view(-1, 1, 1, 1, 1)
+        said = self.velocity((1 - mix) * clean + mix * random, level, segment)
+        error = (said.float() - (random - clean)).square()
+        inside = segment.weight == 1
+        loss = (error * segment.weight).mean() / segment.weight.mean()
+        return loss, {"hole": error[inside.expand_as(error)].mean().detach()}
+
+
+@torch.inference_mode()
+def generate(dubber: Dubber, segment: Segment, steps: int, generator: torch.Generator, guidance: float = 1.0) -> Tensor:
+    """Euler from noise to latents of the video, [B, 16, T', h, w]. guidance: of the tokens, 1 as they are."""
+    x = torch.randn(segment.clean.shape, generator=generator).to(segment.clean)
+    levels = torch.linspace(1, 0, steps + 1)
+    silent = Segment(**{**vars(segment), "valid": torch.zeros_like(segment.valid)})
+    for now, then in zip(levels, levels[1:], strict=False):
+        level = now.expand(len(x)).to(x)
+        said = dubber.velocity(x, level, segment)
+        if guidance != 1:
+            said = torch.lerp(dubber.velocity(x, level, silent), said, guidance)
+        x = x + (then - now) * said
+    return x[:, :, segment.references :]

@@ -1,0 +1,61 @@
+"""Audio and vocal tokens of every clip of a split, made once for a checkpoint and kept on disk."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+from tqdm import tqdm
+
+from synclip_core.checkpoint import Checkpoint
+from synclip_core.commands.atomic import atomic_path
+from synclip_core.models.synclipmae import SyncLipMAE, normalise
+from train.data.clip import Clip
+from train.data.noise import Noise
+from train.data.sampling import ClipStore
+from train.prompts import PLAIN, clip_prompts
+
+
+@dataclass(frozen=True)
+class ClipTokens:
+    """audio, vocal: float16 [T, D], one a video frame, normalised; seen: bool [T], frames whose face was seen; heard:
+    bool [T], frames whose sound is in the file. The clip's own offset is taken off the audio."""
+
+    audio: Tensor
+    vocal: Tensor
+    seen: Tensor
+    heard: Tensor
+
+
+def load_tokens(checkpoint: Checkpoint, store: ClipStore, cache: Path) -> dict[str, ClipTokens]:
+    """Of all clips, by key. Those in `cache` already are read from there."""
+    folder = cache / checkpoint.sha256[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for key in tqdm(sorted(store.meta), desc="tokens", unit="clip", leave=False, disable=None):
+        path = folder / f"{key.replace('/', '_')}.safetensors"
+        try:
+            kept = load_file(path) if path.is_file() else {}
+            found[key] = ClipTokens(*(kept[name] for name in ("audio", "vocal", "seen", "heard")))
+        except (OSError, SafetensorError, KeyError):  # not there yet, or damaged
+            found[key] = clip_tokens(checkpoint.model, store[key])
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(save(dict(vars(found[key]))))
+    return found
+
+
+@torch.inference_mode()
+def clip_tokens(model: SyncLipMAE, clip: Clip) -> ClipTokens:
+    """The tokens that inference would give: plain pictures, the whole clip at once."""
+    seen = torch.from_numpy(clip.valid)
+    prompts = clip_prompts(model, clip, PLAIN, Noise([0]))[None]
+    head = model.vocal_head
+    vocal = normalise(head(head.centered(prompts, seen[None].to(prompts.device))))[0].half().cpu()
+    audio = normalise(model.audio_tokens(torch.from_numpy(clip.audio)[None].to(prompts.device)))[0].half().cpu()
+    # audio frame k belongs to video frame k + offset (positive: the video lags)
+    place = np.arange(len(clip)) - int(clip.meta.get("offset", 0))
+    heard = torch.from_numpy((place >= 0) & (place < len(audio)))
+    return ClipTokens(audio[torch.from_numpy(place.clip(0, len(audio) - 1))].contiguous(), vocal, seen, heard)
