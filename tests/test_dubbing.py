@@ -1,4 +1,4 @@
-"""A dub of any length: which ticks are made together, what goes in and comes back, and what a cut job takes up again."""
+"""A dub of any length: which ticks are made together, what goes in and comes back, what a cut job takes up again."""
 
 from fractions import Fraction
 
