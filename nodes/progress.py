@@ -22,13 +22,13 @@ def check_cancel() -> None:
 
 def follower() -> Callable[[int, int], None]:
     """progress(done, total) for synclip_core: moves the node's bar and looks for a cancel."""
-    bar = _Bar()
+    bar = Bar()
     return lambda done, total: bar.show(done, total)
 
 
 def counted(items: Iterable[T], total: int, picture: Callable[[T], np.ndarray] | None = None) -> Iterator[T]:
     """The items, with the node's bar moving along; picture(item): uint8 [H, W, 3] to show meanwhile."""
-    bar = _Bar()
+    bar = Bar()
     for done, item in enumerate(items, 1):
         bar.show(done, max(total, done), None if picture is None else partial(picture, item))
         yield item
@@ -39,7 +39,9 @@ def show_result(picture: Image.Image) -> None:
     comfy.utils.ProgressBar(1).update_absolute(1, 1, ("JPEG", picture, None))
 
 
-class _Bar:
+class Bar:
+    """The node's bar, with a picture if there is one."""
+
     def __init__(self) -> None:
         self._bar: Any = None
         self._shown = 0.0

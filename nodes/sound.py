@@ -7,6 +7,8 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 
 from ..synclip_core.errors import SyncLipError
+from ..synclip_core.media.audio import NativeAudio
+from ..synclip_core.media.encode import LAYOUTS
 from ..synclip_core.media.sound import mono_frame
 from ..synclip_core.media.speech import RATE, TICK, speech_mask
 from .values import Tokens
@@ -23,6 +25,17 @@ def audio_socket(audio: Any) -> np.ndarray:
     sound = np.concatenate(list(_resampled(np.nan_to_num(mono), rate)))
     ticks = max(1, round(len(mono) / rate * 25))
     return np.pad(sound, (0, max(0, ticks * TICK - len(sound))))[: ticks * TICK].clip(-1, 1)
+
+
+def native_audio(audio: Any) -> NativeAudio:
+    """AUDIO as it is, rate and channels kept; the first of a batch."""
+    waveform = audio["waveform"]
+    if waveform.ndim != 3 or waveform.shape[0] < 1 or waveform.shape[1] not in LAYOUTS:
+        raise SyncLipError(
+            f"audio: expected a waveform [batch, 1 to {max(LAYOUTS)} channels, samples], got {list(waveform.shape)}."
+        )
+    samples = np.nan_to_num(waveform[0].detach().cpu().float().numpy())
+    return NativeAudio(samples, int(audio["sample_rate"]), LAYOUTS[len(samples)])
 
 
 def encode(pipeline: Any, waveform: np.ndarray, model: str) -> Tokens:

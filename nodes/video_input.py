@@ -12,9 +12,9 @@ import folder_paths
 import torch
 
 from ..synclip_core.errors import SyncLipError
-from ..synclip_core.media.audio import NativeAudio
 from ..synclip_core.media.writer import VideoWriter
 from .progress import check_cancel
+from .sound import native_audio
 from .tensors import to_uint8
 
 
@@ -52,13 +52,7 @@ def write_video(path: Path, images: torch.Tensor, fps: Fraction | float, audio: 
     """images: IMAGE [n, H, W, 3]; audio: AUDIO or None. H.264 without loss (but for 4:2:0 colour)."""
     if images is None or len(images) == 0:
         raise SyncLipError("the video holds no frame; connect one with at least one.")
-    sound = None
-    if audio is not None:
-        samples = audio["waveform"][0].detach().cpu().float().numpy()
-        layout = {1: "mono", 2: "stereo"}.get(samples.shape[0])
-        if layout is None:
-            samples, layout = samples.mean(0, keepdims=True), "mono"
-        sound = NativeAudio(samples, int(audio["sample_rate"]), layout)
+    sound = None if audio is None else native_audio(audio)
     height, width = images.shape[1:3]
     with VideoWriter(path, width, height, fps, audio=sound, crf=0, preset="ultrafast") as writer:
         for image in images:

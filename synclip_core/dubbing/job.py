@@ -51,12 +51,12 @@ def dub(
     paint: Painter,
     options: DubOptions | None = None,
     store: PartStore | None = None,
-    progress: Callable[[int, int, np.ndarray | None], None] | None = None,
+    watch: Callable[[int, np.ndarray, np.ndarray], None] | None = None,
 ) -> list[Part]:
     """Write `target`: as many frames as `source`, at its times. Returns the parts that were made.
 
-    store: finished parts are kept there and taken from there. progress(ticks done, ticks, last picture) may raise to
-    stop. Raises SyncLipError where no face was found at all, or a file cannot be read or written.
+    store: finished parts are kept there and taken from there. watch(frame, before, after) sees every frame that is
+    written and may raise to stop. Raises SyncLipError where no face was found at all, or a file cannot be read or written.
     """
     options = options or DubOptions()
     parts = parts_of(face.track if options.guessed else np.where(face.seen, face.track, -1))
@@ -75,10 +75,10 @@ def dub(
     try:
         with writer:
             for frame in frames:
-                for image, time_s in work.take(frame):
-                    writer.write(image, time_s if info.variable else None)
-                if progress is not None:
-                    progress(work.done, len(face), work.last)
+                for before, after in work.take(frame):
+                    writer.write(after, before.time_s if info.variable else None)
+                    if watch is not None:
+                        watch(before.index, before.image, after)
     finally:
         frames.close()
     if store is not None:
@@ -102,13 +102,8 @@ class Work:
         self.waiting: deque[SourceFrame] = deque()
         self.last: np.ndarray | None = None  # the last crop that was made
 
-    @property
-    def done(self) -> int:
-        """Ticks."""
-        return self.parts[self.made - 1].end if self.made else 0
-
-    def take(self, frame: SourceFrame) -> Iterator[tuple[np.ndarray, float]]:
-        """The next frame of the file. Yields those that are ready to be written, in order."""
+    def take(self, frame: SourceFrame) -> Iterator[tuple[SourceFrame, np.ndarray]]:
+        """The next frame of the file. Yields those that are ready, in order, as they were and as they are now."""
         face = self.face
         for tick in np.flatnonzero(face.shown == frame.index).tolist():
             if self.part_of[tick] >= 0:
@@ -124,7 +119,7 @@ class Work:
             for old in [t for t in self.painted if t < tick - 1]:
                 del self.painted[old]
             first = self.waiting.popleft()
-            yield self._pasted(first.image, tick), first.time_s
+            yield first, self._pasted(first.image, tick)
 
     def _make(self, part: Part) -> None:
         face, options = self.face, self.options

@@ -36,7 +36,7 @@ _RATES = {
 }
 _MAX_CHANNELS = {"libmp3lame": 2, "mp2": 2, "ac3": 6, "eac3": 6}
 # Layouts that lossy multichannel encoders take; anything else is mixed to the one with as many channels.
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 _LOSSLESS = ("pcm_", "flac", "alac")
 
 
@@ -74,9 +74,9 @@ class AudioEncoder:
             rate = min((r for r in rates if r > rate), default=rates[-1])
         if not codec.startswith("pcm_"):
             channels = min(channels, _MAX_CHANNELS.get(codec, 8))
-            known = layout in _LAYOUTS.values() or layout == "5.1(side)" and codec != "libopus"
+            known = layout in LAYOUTS.values() or layout == "5.1(side)" and codec != "libopus"
             if not known or channels != len(av.AudioLayout(layout).channels):
-                layout = _LAYOUTS[channels]
+                layout = LAYOUTS[channels]
         self.rate, self.layout = rate, layout
         self.stream = cast("AudioStream", out.add_stream(codec, rate=rate))
         self.stream.layout = layout

@@ -3,20 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+from synclip_core.checkpoint import read_safetensors
 from synclip_core.errors import SyncLipError
 from train.dubbing.config import DubbingConfig
-
-HEAD = 128
+from train.dubbing.layouts import HEAD, sizes_of
 
 
 def open_transformer(config: DubbingConfig) -> Any:
     """diffusers' WanVACETransformer3DModel, float32, with `inner_dim`. Raises SyncLipError."""
     from diffusers import WanVACETransformer3DModel
 
-    if config.transformer_path:
-        model = _read(Path(config.transformer_path))
-    else:
-        sizes = config.transformer
+    path, sizes = Path(config.transformer_path), config.transformer
+    if not config.transformer_path:
         model = WanVACETransformer3DModel(
             num_attention_heads=sizes.heads,
             attention_head_dim=HEAD,
@@ -25,16 +23,26 @@ def open_transformer(config: DubbingConfig) -> Any:
             text_dim=sizes.text_dim,
             vace_layers=list(range(0, sizes.layers, sizes.layers // sizes.vace_layers)),
         )
+    elif path.is_dir():
+        try:
+            model = WanVACETransformer3DModel.from_pretrained(path, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SyncLipError(f"{path}: no Wan VACE transformer in diffusers' layout ({error})") from error
+    else:
+        model = _from_comfy(path)
     model.inner_dim = model.config.num_attention_heads * model.config.attention_head_dim
     return model
 
 
-def _read(path: Path) -> Any:
+def _from_comfy(path: Path) -> Any:
     from diffusers import WanVACETransformer3DModel
+    from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 
+    tensors, _ = read_safetensors(path)
+    tensors = {name.removeprefix("model.diffusion_model."): tensor.float() for name, tensor in tensors.items()}
     try:
-        if path.is_dir():
-            return WanVACETransformer3DModel.from_pretrained(path, local_files_only=True)
-        return WanVACETransformer3DModel.from_single_file(str(path), local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise SyncLipError(f"{path}: no Wan VACE transformer that diffusers can read ({error})") from error
+        model = WanVACETransformer3DModel(**sizes_of(tensors))
+        model.load_state_dict(convert_wan_transformer_to_diffusers(tensors))
+    except (SyncLipError, RuntimeError) as error:
+        raise SyncLipError(f"{path}: {error}") from error
+    return model
