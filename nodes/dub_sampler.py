@@ -47,9 +47,7 @@ class DubSampler(io.ComfyNode):
                 io.Model.Input("model", tooltip="A Wan VACE model, without an AudioPack on it."),
                 sockets.AudioPack.Input("audiopack", tooltip="From Load AudioPack."),
                 io.Vae.Input("vae", tooltip="The VAE of Wan 2.1."),
-                io.Conditioning.Input(
-                    "positive", tooltip="The prompt; a plain one such as 'a person talking' will do."
-                ),
+                io.Conditioning.Input("positive", tooltip="The prompt; a plain one such as 'a person talking'."),
                 io.Conditioning.Input("negative", tooltip="The negative prompt. Not looked at where cfg is 1."),
                 io.Video.Input("video", tooltip="The video to dub. Any length, size and frame rate; streamed."),
                 sockets.Tokens.Input(
@@ -237,5 +235,5 @@ def _warn(place: FacePath, valid: np.ndarray) -> None:
     if without:
         logging.warning(
             f"Dub Sampler: {without} of the {len(ticks)} frames with a face have no token (the tokens last "
-            f"{len(valid) / 25:.2f} s, the video {len(place) / 25:.2f} s); what the mouth does there is the model's guess"
+            f"{len(valid) / 25:.2f} s, the video {len(place) / 25:.2f} s); what the mouth does there is a guess"
         )

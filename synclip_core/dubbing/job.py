@@ -56,7 +56,8 @@ def dub(
     """Write `target`: as many frames as `source`, at its times. Returns the parts that were made.
 
     store: finished parts are kept there and taken from there. watch(frame, before, after) sees every frame that is
-    written and may raise to stop. Raises SyncLipError where no face was found at all, or a file cannot be read or written.
+    written and may raise to stop. Raises SyncLipError where no face was found at all, or where a file cannot be read or
+    written.
     """
     options = options or DubOptions()
     parts = parts_of(face.track if options.guessed else np.where(face.seen, face.track, -1))
