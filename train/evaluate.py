@@ -5,6 +5,7 @@ test`.
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,24 @@ def run_factors(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     return report, factors_text(report)
 
 
+def run_dubbing(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from .dubbing.export import load_trained  # needs diffusers, which the others do not
+    from .evaluation.dubbing_measure import Judge
+    from .evaluation.dubbing_report import Options, dubbing_text, evaluate_dubbing
+
+    trained = load_trained(args.model, str(args.vae or args.model / "vae.safetensors"), args.device)
+    driver = SyncPipeline(args.checkpoint, device=args.device)
+    judges = [Judge(path.stem, SyncPipeline(path, device=args.device)) for path in args.judge]
+    if not judges:
+        judges = [Judge("the driver itself", driver)]
+    if args.videos:
+        args.videos.mkdir(parents=True, exist_ok=True)
+    options = Options(args.clips, args.longest, args.steps, args.guidance, args.seed, args.videos)
+    with tempfile.TemporaryDirectory() as work:
+        report = evaluate_dubbing(args.data, args.split, trained, driver, judges, options, Path(work))
+    return report, dubbing_text(report)
+
+
 def _provider(args: argparse.Namespace) -> TokenProvider:
     provider = args.make_provider(args.checkpoint, args.device)
     return CachedProvider(provider, args.cache) if args.cache else provider
@@ -158,6 +177,19 @@ def build_parser() -> argparse.ArgumentParser:
     factors.add_argument("--shards", type=Path, help="of train.prepare, for --pictures")
     factors.add_argument("--pictures", type=Path, help="PNG: faces restored with one token of another clip")
     factors.set_defaults(run=run_factors)
+    dubbing = commands.add_parser("dubbing", parents=[common], help="clips dubbed to other clips' voices and mouths")
+    dubbing.add_argument("--split", default="test", help="of clips.csv (default: test)")
+    dubbing.add_argument("--model", type=Path, required=True, help="OUT folder of train.finetune_dubbing")
+    dubbing.add_argument("--vae", help="video VAE; MODEL/vae.safetensors if not given")
+    dubbing.add_argument(
+        "--judge", type=Path, action="append", default=[], help="SyncLipMAE weights that took no part; may be repeated"
+    )
+    dubbing.add_argument("--clips", type=_positive, default=10, help="of each subset (default: 10)")
+    dubbing.add_argument("--longest", type=float, default=12.0, help="seconds of a clip (default: 12)")
+    dubbing.add_argument("--steps", type=_positive, default=12, help="of sampling (default: 12)")
+    dubbing.add_argument("--guidance", type=float, default=1.0, help="audio guidance (default: 1, off)")
+    dubbing.add_argument("--videos", type=Path, help="folder for the results and a contact sheet")
+    dubbing.set_defaults(run=run_dubbing)
     return parser
 
 

@@ -1,7 +1,8 @@
-"""`python -m train.finetune_dubbing --config train/configs/dubbing_toy.yaml --out runs/dubbing`: AudioPack in Wan VACE.
+"""`python -m train.finetune_dubbing --config train/configs/dubbing_toy.yaml --out runs/dubbing`: a dubbing model.
 
-Started again on the same folder it goes on from the last checkpoint. OUT/audiopack.safetensors and OUT/transformer (in
-diffusers' layout) are the averaged weights at every validation; OUT/samples shows clips of the validation split.
+Started again on the same folder it goes on from the last checkpoint. Written at every validation, of the averaged
+weights: OUT/audiopack.safetensors; in ComfyUI's layout OUT/transformer.safetensors, or OUT/vace_delta.safetensors (a
+LoRA file to ComfyUI) where a published model was fine-tuned. OUT/samples shows clips of the validation split.
 """
 
 import argparse
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from synclip_core.audiopack_file import AudioPackFile, save_audiopack
 from synclip_core.checkpoint import Checkpoint, load_checkpoint, read_safetensors
 from synclip_core.errors import SyncLipError
 from synclip_core.models.audiopack import AudioPack, AudioPackConfig
@@ -28,6 +28,7 @@ from train.data.sampling import ClipStore
 from train.dubbing.codecs import open_codec
 from train.dubbing.config import DubbingConfig, load_dubbing_config
 from train.dubbing.dubber import Dubber, Segment, generate, to_segment
+from train.dubbing.export import export
 from train.dubbing.pictures import sheet
 from train.dubbing.tokens import load_tokens
 from train.dubbing.transformers import open_transformer
@@ -126,12 +127,13 @@ class Run:
         self.step = int(header["step"])
 
     def export(self, record: dict, margin: float) -> None:
-        """What nodes and diffusers load: the averaged AudioPack, which says what crops it knows, and transformer."""
-        training = {"steps": self.step, "seed": self.config.seed, **record}
-        crop = {"size": self.config.data.size, "margin": margin}
-        file = AudioPackFile(self.average.pack, self.checkpoint.sha256, {"training": training, "crop": crop})
-        save_audiopack(self.out / "audiopack.safetensors", file)
-        self.average.transformer.save_pretrained(self.out / "transformer")
+        """The averaged weights, with what crops they know."""
+        metadata = {
+            "training": {"steps": self.step, "seed": self.config.seed, **record},
+            "crop": {"size": self.config.data.size, "margin": margin},
+            "shift": self.config.shift,
+        }
+        export(self.out, self.average, self.config, self.checkpoint.sha256, metadata)
 
 
 def judged(windows: Windows) -> list[Cut]:
