@@ -34,7 +34,8 @@ ROWS = ("real", "untouched", *DUBBED)
 
 @dataclass
 class Options:
-    """clips: of each subset, none longer than `longest` s; steps, guidance: of sampling; videos: folder of the results, None to keep none."""
+    """clips: of each subset, none over `longest` s; steps, guidance: of sampling; videos: folder of the results, or
+    None."""
 
     clips: int = 10
     longest: float = 12.0

@@ -1,0 +1,90 @@
+"""Load Dubbing Demo."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import comfy.ops
+import comfy.sd
+import folder_paths
+import torch
+from comfy_api.latest import io
+from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+from ..synclip_core.audiopack_file import load_audiopack
+from ..synclip_core.errors import SyncLipError
+from ..synclip_core.models.linear_vae import load_linear_vae
+from . import sockets
+from .linear_video_vae import LinearVideoVae
+from .model_files import FOLDER
+
+PARTS = ("transformer.safetensors", "vae.safetensors", "audiopack.safetensors")
+NONE = "(no folder in models/synclip/dubbing)"
+TEXT = 4096  # width of Wan's text tokens; the toy model was trained without any text
+
+
+class LoadDubbingDemo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SyncLipLoadDubbingDemo",
+            display_name="Load Dubbing Demo",
+            category=sockets.CATEGORY,
+            description="A toy Wan VACE that dubs small faces on a CPU, with everything that Dub Sampler asks for: to "
+            "try the workflow, or a training run, without gigabytes.",
+            inputs=[
+                io.Combo.Input(
+                    "name",
+                    options=_names(),
+                    tooltip="A folder in models/synclip/dubbing with transformer, vae and audiopack (.safetensors), as "
+                    "train/finetune_dubbing.py writes them for a toy config.",
+                )
+            ],
+            outputs=[
+                io.Model.Output(display_name="model"),
+                io.Vae.Output(display_name="vae"),
+                sockets.AudioPack.Output(display_name="audiopack"),
+                io.Conditioning.Output(display_name="positive", tooltip="Empty: the toy model reads no text."),
+                io.Conditioning.Output(display_name="negative"),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None = NONE) -> bool | str:
+        if name is None:  # it comes by a link, later
+            return True
+        try:
+            _folder(name)
+        except SyncLipError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str) -> Any:
+        stats = [os.stat(_folder(name) / part) for part in PARTS]
+        return [(stat.st_mtime_ns, stat.st_size) for stat in stats]
+
+    @classmethod
+    def execute(cls, name: str) -> io.NodeOutput:
+        transformer, vae, pack = (_folder(name) / part for part in PARTS)
+        audiopack = load_audiopack(pack, ops=comfy.ops.manual_cast)
+        model = comfy.sd.load_diffusion_model(str(transformer))
+        (model,) = ModelSamplingSD3().patch(model, float(audiopack.metadata.get("shift", 1.0)))
+        nothing = [[torch.zeros(1, 1, TEXT), {}]]
+        return io.NodeOutput(model, LinearVideoVae(load_linear_vae(vae)), audiopack, nothing, nothing)
+
+
+def _places() -> list[Path]:
+    return [Path(folder) / "dubbing" for folder in folder_paths.get_folder_paths(FOLDER)]
+
+
+def _names() -> list[str]:
+    found = [place for folder in _places() if folder.is_dir() for place in sorted(folder.iterdir())]
+    return list(dict.fromkeys(p.name for p in found if all((p / part).is_file() for part in PARTS))) or [NONE]
+
+
+def _folder(name: str) -> Path:
+    """Only listed names are taken, so the folder lies where ComfyUI keeps models. Raises SyncLipError."""
+    if name not in _names() or name == NONE:
+        raise SyncLipError(f"name={name!r}: no such folder in models/synclip/dubbing with {', '.join(PARTS)}")
+    return next(place / name for place in _places() if all((place / name / part).is_file() for part in PARTS))
