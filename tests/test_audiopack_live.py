@@ -306,7 +306,9 @@ def test_wrong_parts_are_refused_by_name(server):
     with pytest.raises(RuntimeError, match="is not there"):
         words(lambda g: g.driven(g.model(), "gone"))
     graph = Graph()  # what the list of a server without any AudioPack offers
-    empty = graph.add("SyncLipLoadAudioPack", file="(no AudioPack in models/model_patches or models/synclip/audiopacks)")
+    empty = graph.add(
+        "SyncLipLoadAudioPack", file="(no AudioPack in models/model_patches or models/synclip/audiopacks)"
+    )
     driven = graph.driven(graph.model())
     graph[driven[0]]["inputs"]["audiopack"] = empty
     graph.sampled(driven)
