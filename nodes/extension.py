@@ -5,12 +5,14 @@ import os
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
+from .apply_audiopack import ApplyAudioPack
 from .classify_attributes import ClassifyAttributes
 from .demo_video import DemoVideo
 from .encode_audio import EncodeAudioTokens
 from .encode_vocal import EncodeVocalMotionTokens
 from .find_speaker import FindSpeaker
 from .fix_sync import FixSync
+from .load_audiopack import LoadAudioPack
 from .load_model import LoadModel
 from .load_tokens import LoadTokens
 from .model_files import FOLDER
@@ -48,5 +50,7 @@ class SyncLipExtension(ComfyExtension):
             LoadTokens,
             MouthMask,
             PasteFaces,
+            LoadAudioPack,
+            ApplyAudioPack,
             DemoVideo,
         ]

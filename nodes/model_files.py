@@ -1,4 +1,4 @@
-"""Files of models/synclip: checkpoints in the folder itself, lip readers and attribute heads in folders below it."""
+"""Files of models/synclip: checkpoints in the folder itself, the others in folders below it."""
 
 import os
 from pathlib import Path
@@ -6,14 +6,19 @@ from pathlib import Path
 import folder_paths
 
 FOLDER = "synclip"
-READERS, HEADS = "readers", "heads"
+READERS, HEADS, AUDIOPACKS = "readers", "heads", "audiopacks"
 BUNDLED_NAME = "bundled"
 
 
 def names(kind: str = "") -> list[str]:
     """What a combo offers. kind: "" for checkpoints, READERS or HEADS. The bundled file comes first."""
-    found = [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".safetensors")]
-    return [BUNDLED_NAME, *(name for name in found if _kind(name) == kind)]
+    return [BUNDLED_NAME, *files(kind)]
+
+
+def files(kind: str) -> list[str]:
+    """As `names`, without the bundled file; AUDIOPACKS too."""
+    found = folder_paths.get_filename_list(FOLDER)
+    return [name for name in found if name.endswith(".safetensors") and _kind(name) == kind]
 
 
 def path(name: str) -> Path | None:
@@ -29,4 +34,4 @@ def fingerprint(name: str, bundled: Path) -> tuple[int, int]:
 
 def _kind(name: str) -> str:
     first = name.replace("\\", "/").split("/")[0]
-    return first if first in (READERS, HEADS) else ""
+    return first if first in (READERS, HEADS, AUDIOPACKS) else ""

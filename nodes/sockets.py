@@ -13,6 +13,7 @@ CATEGORY = "SyncLip"
 Model = io.Custom("SYNCLIP_MODEL")
 Faces = io.Custom("SYNCLIP_FACES")
 Tokens = io.Custom("SYNCLIP_TOKENS")
+AudioPack = io.Custom("SYNCLIP_AUDIOPACK")
 Report = io.Custom("SYNCLIP_REPORT")
 # Boxes as several packs hand them on: one box or a list, a frame each.
 Boxes = io.Custom("BBOX")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from .checkpoint import read_safetensors, save_safetensors
@@ -55,6 +56,15 @@ def save_audiopack(path: str | Path, file: AudioPackFile, dtype: torch.dtype = t
         "metadata": json.dumps(file.metadata),
     }
     save_safetensors(path, state, header)
+
+
+def holds_audiopack(path: str | Path) -> bool:
+    """By the file's header alone; False for what cannot be read."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
 
 
 def load_audiopack(path: str | Path, *, ops: Any = nn) -> AudioPackFile:

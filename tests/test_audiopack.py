@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from synclip_core.audiopack_file import AudioPackFile, load_audiopack, save_audiopack
+from synclip_core import audiopack_control
+from synclip_core.audiopack_control import control_of
+from synclip_core.audiopack_file import AudioPackFile, holds_audiopack, load_audiopack, save_audiopack
 from synclip_core.errors import SyncLipError
 from synclip_core.injection import embedding_of, guided, injected, on_latents
 from synclip_core.models.audiopack import AudioPack, AudioPackConfig, latent_frames, window
@@ -82,6 +84,38 @@ def test_references_get_zeros_and_lengths_need_not_fit():
     assert on_latents(packed, 2, 3).flatten().tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("first", [0, 3, 20])
+@torch.inference_mode()
+def test_the_control_of_a_stream_is_that_of_each_part_of_it(monkeypatch, first):
+    monkeypatch.setattr(audiopack_control, "FRAMES_AT_ONCE", 8)
+    pack, (tokens, valid) = trained(), clip(61)
+    valid[30:33] = False
+    done = []
+    control = control_of(pack, tokens, valid, first, progress=lambda *at: done.append(at))
+    assert len(done) > 5 and done[-1][0] == done[-1][1] >= 61 - first
+    whole = pack(*window(tokens, valid, first, 121, pack.config.reach))
+    torch.testing.assert_close(control.on(31, 0), whole, atol=1e-5, rtol=1e-5)
+    assert 61 - first > 4 * (control.packed.shape[1] - 5)  # and it is no longer than need be
+    ended = pack(*window(tokens, valid, 1000, 5, pack.config.reach))[:, 1]
+    torch.testing.assert_close(control.on(99, 2)[:, -1], ended, atol=1e-5, rtol=1e-5)
+    assert torch.equal(control.on(9, 2)[:, 2:], control.on(7, 0)) and not control.on(9, 2)[:, :2].any()
+    assert torch.equal(control.on(9, 2, [8, 0, 5]), control.on(9, 2)[:, [8, 0, 5]])
+    assert torch.equal(control.scaled(0.5).on(9, 2), control.on(9, 2) / 2)
+    assert control.on(2, 3).shape == (1, 2, 128) and not control.on(2, 3).any()
+
+
+def test_frames_without_a_token_are_counted():
+    tokens, valid = clip(20)
+    valid[4] = False
+    control = control_of(trained(), tokens, valid, 3)
+    assert [control.without_token(frames) for frames in (1, 2, 17, 21)] == [0, 1, 1, 5]
+    for wrong in (20, 500):
+        with pytest.raises(SyncLipError, match=f"no frame from {wrong} on has a token"):
+            control_of(trained(), tokens, valid, wrong)
+    with pytest.raises(SyncLipError, match="no frame from 0 on"):
+        control_of(trained(), tokens, valid & False)
+
+
 @pytest.mark.parametrize("inject_at", ["vace", "video"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.inference_mode()
@@ -135,6 +169,12 @@ def test_a_file_comes_back_and_refuses_tokens_of_another_profile(tmp_path):
     path = tmp_path / "pack.safetensors"
     save_audiopack(path, AudioPackFile(trained(), "a" * 64, {"training": {"steps": 3}}))
     found = load_audiopack(path)
+    (tmp_path / "other.safetensors").write_bytes(b"no safetensors")
+    assert [holds_audiopack(tmp_path / name) for name in (path.name, "other.safetensors", "gone")] == [
+        True,
+        False,
+        False,
+    ]
     tokens, valid = clip()
     with torch.inference_mode():
         assert torch.equal(found.network(*window(tokens, valid, 3, 17, 2)), trained()(*window(tokens, valid, 3, 17, 2)))

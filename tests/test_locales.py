@@ -9,6 +9,7 @@ from comfy_common import ROOT, running
 
 LOCALES = {path.parent.name: json.loads(path.read_text("utf-8")) for path in (ROOT / "locales").glob("*/nodeDefs.json")}
 OTHERS = sorted(set(LOCALES) - {"en"})
+FILES = {("SyncLipLoadTokens", "file"), ("SyncLipLoadAudioPack", "file")}  # the user's files, not words of ours
 CODE_WORDS = {"CRF", "JSON"}  # the same in every language
 
 
@@ -108,7 +109,10 @@ def test_translations_name_every_option(info, language):
     """ComfyUI shows options untranslated, so it is the tooltip that says what they mean."""
     for name, node in info.items():
         for key, spec in inputs_of(node).items():
-            if (name, key) == ("SyncLipLoadTokens", "file"):  # files of the user's, not words of ours
+            if key == "file" and name in (
+                "SyncLipLoadTokens",
+                "SyncLipLoadAudioPack",
+            ):  # files of the user's, not words of ours
                 continue
             tooltip = LOCALES[language][name]["inputs"][key]["tooltip"]
             assert all(option in tooltip for option in spec[1].get("options", [])), f"{name}.{key}"

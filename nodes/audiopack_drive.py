@@ -1,0 +1,98 @@
+"""A video model that is driven by an AudioPack: a wrapper around its transformer, which itself is not touched."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ..synclip_core.audiopack_control import Control
+from ..synclip_core.errors import SyncLipError
+from ..synclip_core.injection import embedding_of, guided, injected
+from ..synclip_core.models.audiopack import FRAMES_PER_LATENT
+
+KEY = "synclip"
+
+
+@dataclass(eq=False)
+class Drive:
+    """What one Apply AudioPack adds to a model.
+
+    start, end: the share of sampling within which it acts; guidance: see `guided`; references: latent frames in front
+    of the video; inject_at: of the AudioPack.
+    """
+
+    control: Control
+    inject_at: str
+    references: int
+    start: float
+    end: float
+    guidance: float
+    sigmas: tuple[float, float] = field(default=(float("inf"), 0.0), init=False)
+
+    def added_to(self, model: Any) -> Any:
+        """A clone of the MODEL with this drive, after those that it has."""
+        driven = model.clone()
+        self.begin(driven)
+        driven.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.sample)
+        driven.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, self.denoise)
+        return driven
+
+    def begin(self, model: Any) -> None:
+        """Shares of sampling as noise levels of this MODEL: a node after ours may have changed its shift."""
+        sampling = model.get_model_object("model_sampling")
+        self.sigmas = float(sampling.percent_to_sigma(self.start)), float(sampling.percent_to_sigma(self.end))
+
+    def sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Once a sampling."""
+        self.begin(executor.class_obj.model_patcher)
+        frames = 1 + (noise.shape[2] - self.references - 1) * FRAMES_PER_LATENT
+        if (missing := self.control.without_token(frames)) > 0:
+            logging.warning(
+                f"Apply AudioPack: {missing} of the video's {frames} frames have no token (the tokens reach for "
+                f"{len(self.control.valid)} frames at 25 fps); what the mouth does there is the model's guess"
+            )
+        return executor(noise, *args, **kwargs)
+
+    def denoise(self, executor: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Once a call of the transformer. x: [B, 16, T', H, W], prompts and negative prompts alike."""
+        options = next(value for value in (kwargs.get("transformer_options"), *args[::-1]) if isinstance(value, dict))
+        if not self.acts(options):
+            return executor(x, *args, **kwargs)
+        control = self.on_latents(x.shape[2], options)
+        check_length(x, kwargs.get("vace_context"))
+        embedding = embedding_of(executor.class_obj, self.inject_at)
+        plain = executor(x, *args, **kwargs) if self.guidance != 1 else None
+        with injected(embedding, control):
+            driven = executor(x, *args, **kwargs)
+        return driven if plain is None else guided(plain, driven, self.guidance)
+
+    def acts(self, options: dict[str, Any]) -> bool:
+        """Whether the present step lies in the range."""
+        if self.start <= 0 and self.end >= 1:  # without waiting for the device
+            return True
+        high, low = self.sigmas
+        return low < float(options["sigmas"].max()) <= high
+
+    def on_latents(self, length: int, options: dict[str, Any]) -> Tensor:
+        """Control of the clip, or of the context window that is being denoised."""
+        window = options.get("context_window")
+        if window is None:
+            return self.control.on(length, self.references)
+        anchor = getattr(window, "causal_anchor_index", None)  # newer ComfyUIs put a frame before the window
+        anchored = anchor is not None and anchor >= 0
+        latents = [*([anchor] if anchored else []), *window.index_list]
+        if len(latents) != length:
+            raise SyncLipError(f"a context window of {len(latents)} latent frames came with {length} of them")
+        return self.control.on(max(latents) + 1, self.references, latents)
+
+
+def check_length(x: Tensor, context: Tensor | None) -> None:
+    """context: the VACE conditioning [B, contexts, 96, T', H, W] of x [B, 16, T', H, W]."""
+    if context is not None and context.shape[3] != x.shape[2]:
+        raise SyncLipError(
+            f"the VACE conditioning is of {context.shape[3]} latent frames, the latents are of {x.shape[2]}: take both "
+            "from one node. With context windows: older ComfyUIs do not cut Wan VACE conditioning into windows, which "
+            "fails without an AudioPack too; update ComfyUI, or generate in parts (first_frame)"
+        )
