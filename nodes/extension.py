@@ -8,11 +8,14 @@ from comfy_api.latest import ComfyExtension, io
 from .apply_audiopack import ApplyAudioPack
 from .classify_attributes import ClassifyAttributes
 from .demo_video import DemoVideo
+from .dub_conditioning import DubConditioning
+from .dub_sampler import DubSampler
 from .encode_audio import EncodeAudioTokens
 from .encode_vocal import EncodeVocalMotionTokens
 from .find_speaker import FindSpeaker
 from .fix_sync import FixSync
 from .load_audiopack import LoadAudioPack
+from .load_dubbing_demo import LoadDubbingDemo
 from .load_model import LoadModel
 from .load_tokens import LoadTokens
 from .model_files import FOLDER
@@ -52,5 +55,8 @@ class SyncLipExtension(ComfyExtension):
             PasteFaces,
             LoadAudioPack,
             ApplyAudioPack,
+            DubConditioning,
+            DubSampler,
+            LoadDubbingDemo,
             DemoVideo,
         ]

@@ -20,7 +20,7 @@ def to_image(pictures: np.ndarray) -> torch.Tensor:
 
 def picture_to_image(picture: Image.Image) -> torch.Tensor:
     """One PIL picture -> IMAGE with one frame."""
-    return to_image(np.asarray(picture.convert("RGB"))[None])
+    return to_image(np.array(picture.convert("RGB"))[None])  # a copy: PIL's own is read-only
 
 
 def shown(node: type[io.ComfyNode], picture: torch.Tensor, **more: Any) -> dict[str, Any]:
