@@ -95,7 +95,7 @@ class Run:
         place = distributed.rank() * config.data.clips  # of our clips among those of all processes
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4099 + place)  # dropout, the same after a resume
         noise = Noise.of(config.seed, self.step, range(place, place + len(batch.look)))
-        loss, parts = self.engine.losses(batch.to(self.device), noise)
+        loss, parts = self.engine.forward(batch.to(self.device), noise)
         self.engine.backward(loss)
         norm = self.engine.step()
         skipped = not math.isfinite(norm)

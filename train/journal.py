@@ -66,7 +66,7 @@ class Journal:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, 5) if math.isfinite(value) else None
+        return float(f"{value:.9g}") if math.isfinite(value) else None  # what float32 tells apart
     return value
 
 
