@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,10 +37,12 @@ def config_file(folder: Path, clips: int, **changes: object) -> Path:
     return path
 
 
-def start(config: Path, shards: Path, out: Path, count: int, zero: int, *more: str) -> list[subprocess.Popen]:
+def start(
+    config: Path, shards: Path, out: Path, count: int, zero: int, *more: str, **settings: Any
+) -> list[subprocess.Popen]:
     arguments = ["--config", str(config), "--data", str(shards), "--out", str(out)]
     arguments += ["--deepspeed", f"train/configs/deepspeed/zero{zero}.json", *more]
-    return processes(arguments, count, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return processes(arguments, count, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **settings)
 
 
 def train(*arguments: object) -> None:
@@ -114,6 +117,21 @@ def test_one_process_does_the_work_of_two(shards: Path, tmp_path: Path) -> None:
     one, two = (state(tmp_path / name, "exp_avg") for name in ("one", "two"))
     for name, value in two.items():
         torch.testing.assert_close(one[name], value, rtol=1e-5, atol=1e-8, msg=name)
+
+
+def test_a_full_disk_ends_all_processes(shards: Path, tmp_path: Path) -> None:
+    """The first one says why; the other does not wait for it, and says nothing."""
+    resource = pytest.importorskip("resource", reason="limits of a process are Unix's")
+
+    def limit() -> None:  # as if the disk were full; what one process sends to the other goes through no file
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    running = start(config_file(tmp_path, 2), shards, tmp_path / "out", 2, 2, preexec_fn=limit)
+    said = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [4, 4], said
+    assert said[0].count("last.safetensors: could not be written, the disk is full") == 1
+    assert "Traceback" not in said[0] + said[1] and "could not" not in said[1]
+    assert not list((tmp_path / "out").glob("*.safetensors"))
 
 
 def test_settings_that_contradict_the_config_are_named(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """What processes that share a batch tell each other. In one process everything here is the identity."""
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from synclip_core.errors import SyncLipError
 
 
 def rank() -> int:
@@ -31,10 +35,23 @@ def summed(x: Tensor) -> Tensor:
     return x
 
 
-def wait() -> None:
-    """Until every process is here."""
+def by_first(write: Callable[[], None]) -> None:
+    """Let the first process write what the run leaves behind, while the others wait.
+
+    Where it cannot (a full disk), it raises SyncLipError, and the others end with it instead of waiting for ever.
+    """
+    failed: list[SyncLipError | None] = [None]
+    if rank() == 0:
+        try:
+            write()
+        except SyncLipError as error:
+            failed[0] = error
     if size() > 1:
-        dist.barrier()
+        dist.broadcast_object_list(failed)
+    if failed[0] is not None:
+        if rank():
+            raise SystemExit(4)  # the first says why
+        raise SyncLipError(f"{failed[0]} The same command goes on from the last whole checkpoint.") from failed[0]
 
 
 def leave() -> None:

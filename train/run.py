@@ -148,9 +148,8 @@ class Run:
         self.skip |= set(json.loads(header.get("skip", "[]")))
 
     def export(self, path: Path, record: dict) -> None:
-        """The averaged weights as an inference checkpoint, written by the first process."""
-        if distributed.rank() == 0:
-            save_checkpoint(path, self.average, {"training": record})
+        """The averaged weights as an inference checkpoint."""
+        save_checkpoint(path, self.average, {"training": record})
 
     # ---- a step -------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from synclip_core.errors import SyncLipError
+from synclip_core.media.atomic import write_error
 
 from .clip import Clip
 
@@ -57,15 +58,19 @@ def decode_sample(key: str, parts: dict[str, bytes]) -> Clip:
 
 
 def write_shard(path: Path, samples: dict[str, dict[str, bytes]]) -> None:
-    """Write samples to a tar; the file appears only when it is whole."""
+    """Write samples to a tar; the file appears only when it is whole. Raises SyncLipError where the disk is full."""
     temporary = path.with_suffix(".tmp")
-    with tarfile.open(temporary, "w") as tar:
-        for key, parts in samples.items():
-            for part, data in parts.items():
-                info = tarfile.TarInfo(f"{key}.{part}")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-    temporary.replace(path)
+    try:
+        with tarfile.open(temporary, "w") as tar:
+            for key, parts in samples.items():
+                for part, data in parts.items():
+                    info = tarfile.TarInfo(f"{key}.{part}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise write_error(path, error) from error
 
 
 @dataclass(frozen=True)
