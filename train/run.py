@@ -134,6 +134,8 @@ class Run:
         if not self.state_path.exists():
             return
         tensors, header = read_safetensors(self.state_path)
+        if not {"config", "stage", "step"} <= header.keys():
+            raise SyncLipError(f"{self.state_path}: is no state of a training run; choose another --out folder")
         stored, own = json.loads(header["config"]), plain(self.config)
         begun = int(header["stage"]) + 1  # stages to come may change
         if (stored["model"], stored["stages"][:begun]) != (own["model"], own["stages"][:begun]):
