@@ -14,6 +14,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
@@ -132,8 +133,10 @@ def _encode_video(crops: np.ndarray) -> bytes:
 
 
 def _decode_video(data: bytes) -> np.ndarray:
+    colours = VideoReformatter()  # each frame by itself would set up a scaler of its own: most of the time of all
     with av.open(io.BytesIO(data)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        frames = container.decode(video=0)
+        return np.stack([colours.reformat(frame, format="rgb24").to_ndarray() for frame in frames])
 
 
 def _encode_audio(audio: np.ndarray) -> bytes:
