@@ -2,7 +2,8 @@
 
 Both train on CPU processes with DeepSpeed. The second is killed (SIGKILL, all processes) at random moments and started
 again each time, once with half of the processes unless --same. Prints JSON: the losses of the last step and the largest
-difference of the weights.
+difference of the weights. From two processes to one and back both are 0; more processes add their gradients up in an
+order that depends on how many they are (gloo and NCCL reduce in rings), so that there the last digits differ.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,14 @@ def save_checkpoint(
 
 def save_safetensors(path: str | Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
     """Atomic write: a full disk or a kill leaves the old file or none, never half of one."""
-    try:
-        with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary:
+        try:
             save_file(tensors, temporary, header)
-    except SafetensorError as error:
-        raise SyncLipError(f"{path}: cannot write ({error})") from error
+        except SafetensorError as error:
+            code = re.search(r"os error (\d+)", str(error))  # the library tells errors of the system as text
+            if code is None:
+                raise SyncLipError(f"{path}: cannot write ({error})") from error
+            raise OSError(int(code[1]), str(error)) from error
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

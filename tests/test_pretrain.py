@@ -11,7 +11,7 @@ import yaml
 from noise_shards import SETTINGS, noise_clip, write_noise
 from PIL import Image
 
-from synclip_core.checkpoint import load_checkpoint, read_safetensors
+from synclip_core.checkpoint import load_checkpoint, read_safetensors, save_safetensors
 from synclip_core.errors import SyncLipError
 from train import export, pretrain
 from train.config import DataConfig, StageConfig, load_config
@@ -112,6 +112,30 @@ def test_missing_shards_and_short_clips_say_so(shards: Path, tmp_path: Path) -> 
         ClipStore(shards, "dev", 1.0)
     with pytest.raises(SyncLipError, match="no sample is as long"):
         Sampler(ClipStore(shards, "train", 1.0), DataConfig(), StageConfig(frames=100), 0)
+
+
+def test_damaged_files_are_named(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shard cut short, one of noise, one whose notes are not JSON; a state and a config that are none."""
+    config, data, out = config_file(tmp_path), tmp_path / "data", tmp_path / "out"
+    data.mkdir(), out.mkdir()
+    shard, whole = data / "all.tar", (shards / "all.tar").read_bytes()
+
+    def said() -> str:
+        assert pretrain.main(["--config", str(config), "--data", str(data), "--out", str(out)]) == 4
+        return capsys.readouterr().err
+
+    for damaged in (whole[: len(whole) // 2], b"noise" * 1000, whole.replace(b'"frames": 60', b'"frames"= 60', 1)):
+        shard.write_bytes(damaged)
+        assert f"{shard}: damaged shard" in said()
+    shard.write_bytes(whole)
+    (out / "last.safetensors").write_bytes(b"noise")
+    assert "last.safetensors: not a safetensors file" in said()
+    save_safetensors(out / "last.safetensors", {"a": torch.zeros(1)}, {})
+    assert "last.safetensors: is no state of a training run" in said()
+    config.write_text("stages: [", encoding="utf-8")
+    assert "not valid YAML" in said()
+    config.unlink()
+    assert "cannot read the config" in said()
 
 
 @pytest.mark.parametrize("offset", [-4, 0, 3])

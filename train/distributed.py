@@ -1,10 +1,12 @@
 """What processes that share a batch tell each other. In one process everything here is the identity."""
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from synclip_core.errors import SyncLipError
 
 
 def rank() -> int:
@@ -16,12 +18,12 @@ def size() -> int:
 
 
 def gathered(x: Tensor) -> Tensor:
-    """[B, ...] of this process -> [size * B, ...] of all, in order of rank.
-
-    Gradients come back from every process. With a loss whose mean over the processes is the batch's, and parameter
-    gradients that are averaged over the processes, that is the gradient of one process with the whole batch.
-    """
-    return _Gather.apply(x) if size() > 1 else x
+    """[B, ...] of this process -> [size * B, ...] of all, in order of rank, without a gradient."""
+    if size() == 1:
+        return x.detach()
+    parts = [torch.empty_like(x) for _ in range(size())]
+    dist.all_gather(parts, x.detach().contiguous())
+    return torch.cat(parts)
 
 
 def summed(x: Tensor) -> Tensor:
@@ -33,27 +35,26 @@ def summed(x: Tensor) -> Tensor:
     return x
 
 
-def wait() -> None:
-    """Until every process is here."""
+def by_first(write: Callable[[], None]) -> None:
+    """Let the first process write what the run leaves behind, while the others wait.
+
+    Where it cannot (a full disk), it raises SyncLipError, and the others end with it instead of waiting for ever.
+    """
+    failed: list[SyncLipError | None] = [None]
+    if rank() == 0:
+        try:
+            write()
+        except SyncLipError as error:
+            failed[0] = error
     if size() > 1:
-        dist.barrier()
+        dist.broadcast_object_list(failed)
+    if failed[0] is not None:
+        if rank():
+            raise SystemExit(4)  # the first says why
+        raise SyncLipError(f"{failed[0]} The same command goes on from the last whole checkpoint.") from failed[0]
 
 
 def leave() -> None:
     """At the end of a program."""
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        parts = [torch.empty_like(x) for _ in range(size())]
-        dist.all_gather(parts, x.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        whole = gradient.contiguous().clone()
-        dist.all_reduce(whole)
-        return whole.chunk(size())[rank()]

@@ -17,8 +17,8 @@ class Engine(Protocol):
     optimizer: Any  # with param_groups
     skips: bool  # a step whose gradient is not finite leaves the weights as they were
 
-    def losses(self, *args: Any) -> Any:
-        """The objective's losses of a part of a batch."""
+    def forward(self, *args: Any) -> Any:
+        """The objective on a part of a batch."""
 
     def backward(self, loss: Tensor) -> None: ...
 
@@ -47,7 +47,7 @@ class OneProcess:
         self.objective, self.model, self.optim = objective, model, optim
         self.optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.95))
 
-    def losses(self, *args: Any) -> Any:
+    def forward(self, *args: Any) -> Any:
         device = next(self.model.parameters()).device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.optim.bf16):
             return self.objective(*args)

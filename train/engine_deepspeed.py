@@ -107,14 +107,18 @@ class DeepSpeed:
             dist_init_required=False,
         )
         self.stage = stage
+        if stage:
+            self.engine.optimizer.get_grad_norm_direct = self._norm
 
-    def losses(self, *args: Any) -> Any:
+    def forward(self, *args: Any) -> Any:
         return self.engine(*args)
 
     def backward(self, loss: Tensor) -> None:
         self.engine.backward(loss)
         if not self.engine.is_gradient_accumulation_boundary():
             self.engine.step()
+            if self.stage == 3:  # or it waits for the next forward pass before it adds, and ours are all done
+                self.engine.optimizer.clear_backward_seen_flag()
 
     def step(self) -> float:
         if self.stage == 0:  # of the others DeepSpeed tells, -1 where it is not finite
@@ -180,6 +184,15 @@ class DeepSpeed:
         )
         whole = nn.functional.pad(value.flatten(), (0, mine.numel() * distributed.size() - value.numel()))
         mine.copy_(whole.chunk(distributed.size())[distributed.rank()])
+
+    def _norm(self, gradients: list[Tensor], params: list[nn.Parameter], norm_type: float = 2) -> Tensor:
+        """Of a group's gradients, -1 where not finite. DeepSpeed 0.19 rounds each process's part to float32 before it
+        adds them up, so that a clipped gradient would depend on how many they are."""
+        whole = torch.zeros((), dtype=torch.float64, device=self.engine.device)
+        for gradient in gradients:
+            whole += gradient.detach().double().square().sum()
+        whole = distributed.summed(whole)
+        return torch.where(whole.isfinite(), whole.sqrt(), -1.0).float()
 
     def _link_moments(self) -> None:
         """DeepSpeed 0.19 links parameters to their parts of the flat moments after the first group's first step, when

@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ class Run:
         place = distributed.rank() * config.data.clips  # of our clips among those of all processes
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4099 + place)  # dropout, the same after a resume
         noise = Noise.of(config.seed, self.step, range(place, place + len(batch.look)))
-        loss, parts = self.engine.losses(batch.to(self.device), noise)
+        loss, parts = self.engine.forward(batch.to(self.device), noise)
         self.engine.backward(loss)
         norm = self.engine.step()
         skipped = not math.isfinite(norm)
@@ -211,12 +212,10 @@ def train_reader(run: Run, batches: Batches, val: list[Utterance], end: int, bar
         if run.step % 10 == 0:
             pace = (time.monotonic() - began) / (run.step - first)
             bar.set_postfix({k: f"{values[k]:.3f}" for k in ("ctc", "attention")})
-            journal.write(run.step, values | {"seconds_per_step": pace})
+            distributed.by_first(partial(journal.write, run.step, values | {"seconds_per_step": pace}))
         last = run.step == config.steps
         if run.step % config.validate_every == 0 or last:
-            if distributed.rank() == 0:
-                keep_best(run, val, journal, last)
-            distributed.wait()
+            distributed.by_first(partial(keep_best, run, val, journal, last))
         if run.step % config.checkpoint_every == 0 or run.step == end:
             run.save()
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from synclip_core.commands.atomic import save_png
 from synclip_core.errors import SyncLipError
+from synclip_core.media.atomic import close_quietly, write_error
 from train import distributed
 
 
@@ -34,39 +36,60 @@ class Journal:
 
     def __enter__(self) -> "Journal":
         if distributed.rank() == 0:
-            self._file: TextIO | None = open(self.out / "log.jsonl", "a", encoding="utf-8")
+            path = self.out / "log.jsonl"
+            try:
+                _cut_half_a_row(path)
+                self._file: TextIO | None = open(path, "a", encoding="utf-8")
+            except OSError as error:
+                raise write_error(path, error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
-        if self._board:
-            self._board.close()
+        for opened in (self._file, self._board):
+            if opened:
+                close_quietly(opened.close)  # what could not be written has been told
 
     def write(self, step: int, row: dict[str, Any]) -> None:
-        """A row of numbers, or of tables of them. JSON knows no infinity: what is not finite is null."""
+        """A row of numbers, or of tables of them. JSON knows no infinity: what is not finite is null.
+
+        Raises SyncLipError where the disk is full, as `picture` does.
+        """
         if self._file is None:
             return
         plain = {k: _plain(v) for k, v in row.items()}
-        self._file.write(json.dumps({"step": step, **plain}) + "\n")
-        self._file.flush()
-        if self._board:
-            for name, value in _flat(row):
-                self._board.add_scalar(name, value, step)
+        try:
+            self._file.write(json.dumps({"step": step, **plain}) + "\n")
+            self._file.flush()
+            if self._board:
+                for name, value in _flat(row):
+                    self._board.add_scalar(name, value, step)
+        except OSError as error:
+            raise write_error(self.out / "log.jsonl", error) from error
 
     def picture(self, step: int, image: Image.Image) -> None:
         if self._file is None:
             return
-        folder = self.out / "samples"
-        folder.mkdir(exist_ok=True)
-        save_png(image, folder / f"{step:07d}.png")
+        path = self.out / "samples" / f"{step:07d}.png"
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
+        save_png(image, path)
         if self._board:
             self._board.add_image("samples", np.asarray(image), step, dataformats="HWC")
 
 
+def _cut_half_a_row(path: Path) -> None:
+    """A full disk or a kill may have cut the last row short; the next one would be glued to it."""
+    if path.is_file():
+        written = path.read_bytes()
+        if not written.endswith(b"\n"):
+            os.truncate(path, written.rfind(b"\n") + 1)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, 5) if math.isfinite(value) else None
+        return float(f"{value:.9g}") if math.isfinite(value) else None  # what float32 tells apart
     return value
 
 

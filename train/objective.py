@@ -1,6 +1,9 @@
-"""The full pretraining objective on one batch (papers/synclipmae.txt, section 3.3)."""
+"""The full pretraining objective on one batch (papers/synclipmae.txt, section 3.3), in two halves.
 
-from dataclasses import dataclass
+A batch may be cut into shares, over processes or one after the other (train/shares.py). `encode` is what a share
+computes by itself; `compare` sets its tokens against those of all. The mean of the shares' losses is the batch's.
+"""
+
 from typing import NamedTuple
 
 import torch
@@ -19,17 +22,18 @@ from train.config import AugmentConfig, LossConfig, StageConfig
 from train.data import augment
 from train.data.noise import Noise
 from train.data.sampling import Batch
-from train.distributed import gathered, rank, size, summed
 
 GEOMETRY_SCALE = 25.0  # canonical units -> order of one: lips open by about 0.04
 
 
-@dataclass
-class Losses:
+Named = dict[str, Tensor]
+
+
+class Losses(NamedTuple):
     """`total` is what is minimised; `parts` are the unweighted terms, for the log."""
 
     total: Tensor
-    parts: dict[str, Tensor]
+    parts: Named
 
 
 def pretraining_losses(
@@ -41,14 +45,32 @@ def pretraining_losses(
     noise: Noise,
     together: int = 1,
 ) -> Losses:
-    """One forward pass: two bypasses, two decodings, all terms of the objective; or what the stage learns of it.
+    """Both halves on a batch that is not shared."""
+    own, shared = encode(model, batch, stage, augmentation, loss, noise, together)
+    return compare(own, shared, shared, 0, stage, loss)
 
-    Of processes that share a batch each passes its clips; the mean of their losses is that of the whole batch.
+
+# ---- what a share computes by itself ----------------------------------------------------------------------------
+
+
+def encode(
+    model: SyncLipMAE,
+    batch: Batch,
+    stage: StageConfig,
+    augmentation: AugmentConfig,
+    loss: LossConfig,
+    noise: Noise,
+    together: int = 1,
+) -> tuple[Named, Named]:
+    """One forward pass: two bypasses, two decodings; or what the stage learns of it.
+
+    Returns what is the share's own, its terms above all, and what is shared: rows that all shares lay end to end,
+    float32 whatever the autocast.
     """
     if stage.learn == "vision":
-        return vision_losses(model, batch, augmentation, noise)
+        return encode_vision(model, batch, augmentation, noise)
     if stage.learn == "alignment":
-        return alignment_losses(model, batch, augmentation, loss, noise)
+        return encode_alignment(model, batch, augmentation, loss, noise)
     config = model.config.visual
     device = model.logit_scale.device
     clips, frames = batch.valid.shape
@@ -77,32 +99,51 @@ def pretraining_losses(
     given = shuffle_identity(identity.unflatten(0, (clips, -1)), together, loss.shuffle_identity, noise).flatten(0, 1)
     pixels = patchify(target, config.patch_size)
     conditions = {"video": moved, "audio": spoken}
-    restored = {
+    own = {
         f"{name}_mse": reconstruction_loss(model.decoder(patches, seen, given, other, conditions[name]), pixels, seen)
         for name in loss.passes
     }
-    # 4. alignment, decorrelation, geometry
-    parts = restored | {
-        "contrastive": alignment(model, audio, vocal, sound, valid & batch.trusted.to(device)[:, None], loss),
-        "decorrelation": decorrelation_loss(gathered(identity), gathered(moved), gathered(other)),
-    }
-    total = loss.reconstruction * torch.stack(list(restored.values())).sum() + loss.contrastive * parts["contrastive"]
-    total = total + loss.decorrelation * parts["decorrelation"]
+    # 4. for alignment, decorrelation, geometry
+    own["scale"], shared = contrasted(model, audio, vocal, sound, batch, loss)
+    shared |= {"identity": identity.float(), "moved": moved.float(), "other": other.float(), "seen": valid}
     if model.config.geometry_points and loss.geometry:
-        parts["geometry"] = geometry_loss(model, centered, view.geometry.to(device), valid)
-        total = total + loss.geometry * parts["geometry"]
-    return Losses(total, parts)
+        error = geometry_error(model.geometry_head(centered), view.geometry.to(device), valid)
+        own["geometry"] = error.sum()
+    return own, shared
 
 
-def vision_losses(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, noise: Noise) -> Losses:
-    """The lips' geometry from the vocal prompt of single frames; the mean that is taken out is that of the batch."""
+def encode_vision(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, noise: Noise) -> tuple[Named, Named]:
+    """What the vocal prompt of single frames tells of the lips' geometry, and `rest`, what no prompt at all would tell:
+    the head is linear, so that the mean prompt of the batch can be taken out of its answers."""
     view = bypass_2(model, batch, augmentation, noise)
-    device = view.prompts.device
-    valid = gathered(batch.valid.to(device)).view(1, -1)
-    prompts, geometry = gathered(view.prompts[..., VOCAL, :]), gathered(view.geometry.to(device))
-    centered = model.vocal_head.centered(prompts.flatten(0, 1)[None], valid)
-    error = geometry_loss(model, centered, geometry.flatten(0, 1)[None], valid, everyone=True)
-    return Losses(error, {"geometry": error})
+    prompts = view.prompts[..., VOCAL, :]
+    own = {"rest": model.geometry_head(torch.zeros_like(prompts[0, :1]))} if model.vocal_head.center else {}
+    return own, {
+        "told": model.geometry_head(prompts).float(),
+        "geometry": view.geometry.to(prompts.device),
+        "seen": batch.valid.to(prompts.device),
+    }
+
+
+def encode_alignment(
+    model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, loss: LossConfig, noise: Noise
+) -> tuple[Named, Named]:
+    """The tokens alone, on prompts that were computed before."""
+    assert batch.prompts is not None
+    device = model.logit_scale.device
+    vocal = model.vocal_head(model.vocal_head.centered(batch.prompts.to(device), batch.valid.to(device)))
+    audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, noise)
+    scale, shared = contrasted(model, audio, vocal, sound, batch, loss)
+    return {"scale": scale}, shared
+
+
+def contrasted(
+    model: SyncLipMAE, audio: Tensor, vocal: Tensor, sound: Tensor, batch: Batch, loss: LossConfig
+) -> tuple[Tensor, Named]:
+    """The inverse temperature, and the tokens of the contrast with the frames that count in it."""
+    counts = (batch.valid & batch.trusted[:, None]).to(audio.device)
+    tokens = {"audio": normalise(audio).float(), "vocal": normalise(vocal).float()}
+    return model.logit_scale.exp().clamp(max=loss.max_scale), {**tokens, "sound": sound.float(), "counts": counts}
 
 
 class View(NamedTuple):
@@ -141,19 +182,6 @@ def motion_keep(config: VisualConfig, importance: Tensor, frames: int, noise: No
     return face_preserving_keep(hidden, importance.cpu(), config.face_mask_ratio)
 
 
-def alignment_losses(
-    model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, loss: LossConfig, noise: Noise
-) -> Losses:
-    """The contrast alone, on prompts that were computed before."""
-    assert batch.prompts is not None
-    device = model.logit_scale.device
-    valid = batch.valid.to(device)
-    vocal = model.vocal_head(model.vocal_head.centered(batch.prompts.to(device), valid))
-    audio, sound = audio_tokens(model, batch.audio.to(device), augmentation.mel, noise)
-    contrast = alignment(model, audio, vocal, sound, valid & batch.trusted.to(device)[:, None], loss)
-    return Losses(contrast, {"contrastive": contrast})
-
-
 def audio_tokens(model: SyncLipMAE, waveform: Tensor, strength: float, noise: Noise) -> tuple[Tensor, Tensor]:
     """Audio tokens [B, T, dim] and the features [B, T, F] whose self-similarity widens the positive set."""
     if isinstance(model.front_end, MelFrontEnd):
@@ -176,37 +204,58 @@ def shuffle_identity(identity: Tensor, together: int, share: float, noise: Noise
     return grouped.gather(1, order[..., None].expand_as(grouped)).view_as(identity)
 
 
-def alignment(
-    model: SyncLipMAE, audio: Tensor, vocal: Tensor, sound: Tensor, valid: Tensor, loss: LossConfig
-) -> Tensor:
+# ---- what needs the tokens of all shares ------------------------------------------------------------------------
+
+
+def compare(own: Named, shared: Named, everyone: Named, place: int, stage: StageConfig, loss: LossConfig) -> Losses:
+    """The losses of a share. own, shared: see `encode`; everyone: `shared` of all shares; place: of ours among them."""
+    if stage.learn == "vision":
+        error = vision_loss(everyone, own.get("rest"))
+        return Losses(error, {"geometry": error})
+    contrast = alignment(own["scale"], shared, everyone, place, loss)
+    if stage.learn == "alignment":
+        return Losses(contrast, {"contrastive": contrast})
+    parts = {f"{name}_mse": own[f"{name}_mse"] for name in loss.passes}
+    total = loss.reconstruction * torch.stack(list(parts.values())).sum() + loss.contrastive * contrast
+    parts |= {
+        "contrastive": contrast,
+        "decorrelation": decorrelation_loss(everyone["identity"], everyone["moved"], everyone["other"]),
+    }
+    total = total + loss.decorrelation * parts["decorrelation"]
+    if "geometry" in own:
+        shares = len(everyone["seen"]) // len(shared["seen"])
+        parts["geometry"] = own["geometry"] / (everyone["seen"].sum() / shares).clamp_min(1)
+        total = total + loss.geometry * parts["geometry"]
+    return Losses(total, parts)
+
+
+def alignment(scale: Tensor, shared: Named, everyone: Named, place: int, loss: LossConfig) -> Tensor:
     """InfoNCE over all frames of the batch, and with weight `same_clip` among the frames of each clip alone.
 
-    This process asks with the tokens of its clips, audio and video, and is answered by those of all processes.
+    A share asks with the tokens of its clips, audio and video, and is answered by those of all shares.
     """
-    a, v = normalise(audio), normalise(vocal)
-    share = gathered if loss.gather else _alone
-    everyone = share(valid)
-    clips, frames = everyone.shape
-    index = everyone.flatten().nonzero().flatten()
-    processes = clips // len(valid)
+    if not loss.gather:
+        everyone, place = shared, 0
+    a, v, valid = shared["audio"], shared["vocal"], shared["counts"]
+    clips, frames = everyone["counts"].shape
+    index = everyone["counts"].flatten().nonzero().flatten()
+    shares = clips // len(valid)
     if len(index) < 2:
         return (a.sum() + v.sum()) * 0
     # the place of each of our tokens among all that count
-    first = rank() * valid.numel() if processes > 1 else 0
     mine = valid.flatten().nonzero().flatten()
-    rows = (everyone.flatten().cumsum(0) - 1)[mine + first]
+    rows = (everyone["counts"].flatten().cumsum(0) - 1)[mine + place * valid.numel()]
     clip = torch.arange(clips, device=valid.device).repeat_interleave(frames)[index]
     frame = torch.arange(frames, device=valid.device).repeat(clips)[index]
-    heard, seen = share(a).flatten(0, 1)[index], share(v).flatten(0, 1)[index]
-    scale = model.logit_scale.exp().clamp(max=loss.max_scale)
+    heard, seen = everyone["audio"].flatten(0, 1)[index], everyone["vocal"].flatten(0, 1)[index]
     by_audio, by_video = scale * a.flatten(0, 1)[mine] @ seen.T, scale * v.flatten(0, 1)[mine] @ heard.T
-    same = share(sound).flatten(0, 1)[index]
+    same = everyone["sound"].flatten(0, 1)[index]
     positive = positive_set(clip, frame, same, loss.neighbours, loss.self_similarity, rows)
     ignore = positive_set(clip, frame, same, loss.ignore_neighbours, 2.0, rows)
 
     def both_ways(positive: Tensor, ignore: Tensor) -> Tensor:
         asked = contrastive_rows(by_audio, positive, ignore) + contrastive_rows(by_video, positive, ignore)
-        return asked.sum() * processes / (2 * len(index))
+        return asked.sum() * shares / (2 * len(index))
 
     if not loss.same_clip:
         return both_ways(positive, ignore)
@@ -216,21 +265,23 @@ def alignment(
     )
 
 
-def _alone(x: Tensor) -> Tensor:
-    return x
+def vision_loss(everyone: Named, rest: Tensor | None) -> Tensor:
+    """The lips' geometry from single frames; the mean that is taken out is that of the batch. rest: see encode."""
+    told, geometry, seen = (everyone[name].flatten(0, 1)[None] for name in ("told", "geometry", "seen"))
+    if rest is not None:
+        weight = seen[..., None].to(told)
+        told = told - (told * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1) + rest
+    return geometry_error(told, geometry, seen).sum() / seen.sum().clamp_min(1)
 
 
-def geometry_loss(
-    model: SyncLipMAE, centered: Tensor, geometry: Tensor, valid: Tensor, everyone: bool = False
-) -> Tensor:
+def geometry_error(told: Tensor, geometry: Tensor, valid: Tensor) -> Tensor:
     """How far the vocal prompt is from telling the lips' shape, each clip's mean shape taken out (identity removed).
 
-    centered: [B, T, width]; geometry: [B, T, P, 2]; smooth L1 in units of 1 / GEOMETRY_SCALE. everyone: these are the
-    clips of all processes.
+    told: [B, T, 2 P], the head's answer; geometry: [B, T, P, 2]; valid: [B, T]. Smooth L1 of each frame, [B, T], in
+    units of 1 / GEOMETRY_SCALE.
     """
     weight = valid[..., None].to(geometry)
     flat = geometry.flatten(2) * GEOMETRY_SCALE
     mean = (flat * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
-    error = torch.nn.functional.smooth_l1_loss(model.geometry_head(centered), flat - mean, reduction="none")
-    count = weight.sum() if everyone else summed(weight.sum()) / size()
-    return (error * weight).sum() / (count * flat.shape[-1]).clamp_min(1)
+    error = torch.nn.functional.smooth_l1_loss(told, flat - mean, reduction="none")
+    return (error * weight).mean(-1)

@@ -34,6 +34,7 @@ from synclip_core.media.video import iter_ticks
 from train.data.clip import Clip
 from train.data.corpora import CORPORA, corpus_rows
 from train.data.shards import encode_sample, write_shard
+from train.evaluation.tables import write_json
 
 CROP, MARGIN = 128, 1 / 14  # 112 pixels of face and room around it for geometric jitter
 SEGMENT, SHORTEST = 150, 25  # ticks of a sample
@@ -149,7 +150,7 @@ def write_group(folder: Path, out: Path, group: Group) -> dict[str, Any]:
             kept["refused"][row["file"]] = str(error)
     kept["samples"] = len(samples)
     write_shard(shard, samples)
-    notes.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    write_json(notes, kept)
     return kept
 
 
@@ -178,7 +179,7 @@ def prepare(
             refused |= kept["refused"]
     report = {**total, "hours": round(total["ticks"] / 25 / 3600, 3), "refused": refused}
     name = f"{corpus}-report-{part[0]}-of-{part[1]}.json".lstrip("-")
-    (out / name).write_text(json.dumps(report, indent=1), encoding="utf-8")
+    write_json(out / name, report)
     return report
 
 

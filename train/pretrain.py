@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -92,7 +93,7 @@ def pretrain(
             if run.step >= run.ends[run.stage_index]:
                 run.begin_stage(run.stage_index + 1)
             train_stage(run, store, checks, end, bar, journal)
-    run.export(out / "model.safetensors", record_of(run))
+    distributed.by_first(lambda: run.export(out / "model.safetensors", record_of(run)))
 
 
 def record_of(run: Run) -> dict:
@@ -118,15 +119,16 @@ def train_stage(
             values = run.learn([batches.next() for _ in slots])
             bar.update(run.step - step)
             if run.step <= step:
-                journal.write(run.step, {"fell_back_from": step})
+                distributed.by_first(partial(journal.write, run.step, {"fell_back_from": step}))
                 return
             if run.step % 10 == 0:
                 bar.set_postfix({k: f"{v:.4f}" for k, v in values.items() if k in SHOWN})
                 gone = time.monotonic() - started
                 pace = {"seconds_per_step": gone / (run.step - first), "data_wait": batches.waited / gone}
-                journal.write(run.step, values | pace | {"refused": float(len(sampler.refused))})
+                row = values | pace | {"refused": float(len(sampler.refused))}
+                distributed.by_first(partial(journal.write, run.step, row))
             if stage.learn != "vision" and (run.step % config.validate_every == 0 or run.step == stop):
-                judge(run, checks, journal)
+                distributed.by_first(lambda: judge(run, checks, journal))
             if run.step % config.checkpoint_every == 0 or run.step == stop:
                 run.save()
     finally:
@@ -141,19 +143,15 @@ def _asked(step: int, stop: int, slots: list[range]) -> Iterator[tuple[int, rang
 
 def judge(run: Run, checks: dict[str, ClipStore], journal: Journal) -> None:
     """Sync tables and sample pictures of the averaged weights, by the first process; the best ones are exported."""
-    better = False
-    if distributed.rank() == 0:
-        report = validate(run.average, checks)
-        journal.write(run.step, {"validation": report})
-        tqdm.write(f"step {run.step}: {json.dumps(report)}")
-        if run.stage.learn == "all":
-            journal.picture(run.step, draw_samples(run.average, checks["val"]))
-        mean = sum(group[JUDGED_BY] for group in report.values()) / max(1, len(report))
-        better, run.best = mean > run.best, max(mean, run.best)
-        if better:
-            record = record_of(run) | {"validation": report}
-            run.export(run.out / "best.safetensors", record)
-    distributed.wait()
+    report = validate(run.average, checks)
+    journal.write(run.step, {"validation": report})
+    tqdm.write(f"step {run.step}: {json.dumps(report)}")
+    if run.stage.learn == "all":
+        journal.picture(run.step, draw_samples(run.average, checks["val"]))
+    mean = sum(group[JUDGED_BY] for group in report.values()) / max(1, len(report))
+    if mean > run.best:
+        run.export(run.out / "best.safetensors", record_of(run) | {"validation": report})
+        run.best = mean
 
 
 if __name__ == "__main__":

@@ -20,24 +20,24 @@ from train.config import LEARNED_BY, OptimConfig, PretrainConfig, StageConfig
 from train.data.noise import Noise
 from train.data.sampling import Batch
 from train.engine import MakeEngine, OneProcess
-from train.objective import pretraining_losses
+from train.objective import Losses, Named, compare, encode
 from train.run_state import average_decay, parameter_groups, part, plain, save_run
+from train.shares import learn_together
 
 MOST_SKIPPED = 20  # steps in a row without a finite gradient, until a run gives up
 
 
 class Objective(nn.Module):
-    """The losses of a batch as one module, which is what DeepSpeed wants to see."""
+    """What the model computes of a share of a batch as one module, which is what DeepSpeed wants to see."""
 
     def __init__(self, model: SyncLipMAE, config: PretrainConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(self, batch: Batch, stage: StageConfig, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, stage: StageConfig, noise: Noise) -> tuple[Named, Named]:
+        """See objective.encode."""
         config = self.config
-        together = config.data.clips_per_subject
-        losses = pretraining_losses(self.model, batch, stage, config.augment, config.loss, noise, together)
-        return losses.total, losses.parts
+        return encode(self.model, batch, stage, config.augment, config.loss, noise, config.data.clips_per_subject)
 
 
 class Run:
@@ -70,17 +70,27 @@ class Run:
         """Of a step, over all processes; a run that goes on with more or fewer processes keeps it."""
         return self.stage.clips * self.processes
 
+    @property
+    def shares(self) -> int:
+        """Of this process: those of the run, dealt out; where they cannot be, one a process, of another size."""
+        dealt, rest = divmod(self.processes, distributed.size())
+        return 1 if rest or not dealt else dealt
+
     def slots(self) -> list[range]:
-        """The places of this process in a step's batch, part by part. Raises SyncLipError where it does not divide."""
-        parts, size = self.config.optim.accumulate, distributed.size()
-        share, rest = divmod(self.clips, parts * size)
-        if rest or not share or share % self.config.data.clips_per_subject:
+        """The places of this process in a step's batch: of each part (optim.accumulate) its shares.
+
+        Raises SyncLipError where the batch does not divide.
+        """
+        parts, mine = self.config.optim.accumulate, self.shares
+        shares = distributed.size() * mine
+        length, rest = divmod(self.clips, parts * shares)
+        if rest or not length or length % self.config.data.clips_per_subject:
             raise SyncLipError(
-                f"{self.clips} clips of a step cannot be shared by {size} processes in {parts} parts each of whole "
+                f"{self.clips} clips of a step cannot be shared by {shares} processes in {parts} parts each of whole "
                 f"subjects ({self.config.data.clips_per_subject} clips); change stages.clips or the number of processes"
             )
-        first = distributed.rank() * share
-        return [range(k * share * size + first, k * share * size + first + share) for k in range(parts)]
+        places = [part * shares + distributed.rank() * mine + k for part in range(parts) for k in range(mine)]
+        return [range(place * length, (place + 1) * length) for place in places]
 
     def begin_stage(self, index: int, weights: dict[str, Tensor] | None = None) -> None:
         """Go on from the averaged weights, or these, with what this stage learns and a fresh optimiser."""
@@ -95,7 +105,8 @@ class Run:
         if self.config.optim.compile:
             self.model.visual.compile()
         groups = parameter_groups(self.model.parameters(), self.config.optim.weight_decay)
-        self.engine = self.make_engine(Objective(self.model, self.config), self.model, groups, self.config.optim)
+        optim = replace(self.config.optim, accumulate=self.config.optim.accumulate * self.shares)
+        self.engine = self.make_engine(Objective(self.model, self.config), self.model, groups, optim)
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -123,6 +134,8 @@ class Run:
         if not self.state_path.exists():
             return
         tensors, header = read_safetensors(self.state_path)
+        if not {"config", "stage", "step"} <= header.keys():
+            raise SyncLipError(f"{self.state_path}: is no state of a training run; choose another --out folder")
         stored, own = json.loads(header["config"]), plain(self.config)
         begun = int(header["stage"]) + 1  # stages to come may change
         if (stored["model"], stored["stages"][:begun]) != (own["model"], own["stages"][:begun]):
@@ -137,14 +150,13 @@ class Run:
         self.skip |= set(json.loads(header.get("skip", "[]")))
 
     def export(self, path: Path, record: dict) -> None:
-        """The averaged weights as an inference checkpoint, written by the first process."""
-        if distributed.rank() == 0:
-            save_checkpoint(path, self.average, {"training": record})
+        """The averaged weights as an inference checkpoint."""
+        save_checkpoint(path, self.average, {"training": record})
 
     # ---- a step -------------------------------------------------------------------------------------------------
 
-    def learn(self, parts: Sequence[Batch]) -> dict[str, float]:
-        """One optimiser step on the parts of this process's share of the batch; the losses of the whole batch.
+    def learn(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """One optimiser step on this process's share of the batch, in pieces as of `slots`; the whole batch's losses.
 
         A step whose gradient is not finite is skipped and says so in the log. Raises SyncLipError after too many.
         """
@@ -155,11 +167,9 @@ class Run:
             self.step += 1
             return {"skipped": 1.0}
         losses: list[dict[str, Tensor]] = []
-        for batch in parts:
-            noise = Noise.of(config.seed, self.step, batch.slots)
-            total, terms = self.engine.losses(batch, self.stage, noise)
-            self.engine.backward(total)
-            losses.append({"total": total.detach(), **{name: term.detach() for name, term in terms.items()}})
+        for first in range(0, len(batches), self.shares):
+            for total, terms in self._learn_part(batches[first : first + self.shares]):
+                losses.append({"total": total.detach(), **{name: term.detach() for name, term in terms.items()}})
         norm = self.engine.step()
         values = {name: float(torch.stack([loss[name].float() for loss in losses]).mean()) for name in losses[0]}
         told = distributed.summed(torch.tensor(list(values.values()), device=self.device)) / distributed.size()
@@ -170,6 +180,18 @@ class Run:
             return {**values, "grad_norm": norm, "skipped": 0.0}
         self._skip()
         return {**values, "grad_norm": math.inf, "skipped": 1.0}
+
+    def _learn_part(self, batches: Sequence[Batch]) -> list[Losses]:
+        """Forward and backward of our shares of a part; what a share is compared with are the shares of its part."""
+        stage, loss = self.stage, self.config.loss
+        encoded = [
+            self.engine.forward(batch, stage, Noise.of(self.config.seed, self.step, batch.slots)) for batch in batches
+        ]
+        return learn_together(
+            encoded,
+            lambda own, shared, everyone, place: compare(own, shared, everyone, place, stage, loss),
+            self.engine.backward,
+        )
 
     def _skip(self) -> None:
         """Leave this step out; where the engine stepped already, go back to the last checkpoint first."""

@@ -36,14 +36,17 @@ def average_decay(decay: float, step: int) -> float:
 def save_run(path: Path, engine: Stateful, average: nn.Module, config: Any, notes: Mapping[str, object]) -> None:
     """Everything that a resume needs, as tensors: model.*, optimizer.*, average.*; config and notes in the header.
 
-    Every process must call it; the first one writes.
+    Every process must call it; the first one writes. Raises SyncLipError, and keeps the file as it was, where the disk
+    is full.
     """
     tensors = engine.state()
-    if distributed.rank() == 0:
-        tensors |= {f"average.{k}": v.cpu().contiguous() for k, v in average.state_dict().items()}
+
+    def write() -> None:
+        averages = {f"average.{k}": v.cpu().contiguous() for k, v in average.state_dict().items()}
         header = {name: str(value) for name, value in notes.items()}
-        save_safetensors(path, tensors, {**header, "config": json.dumps(to_dict(config))})
-    distributed.wait()
+        save_safetensors(path, tensors | averages, {**header, "config": json.dumps(to_dict(config))})
+
+    distributed.by_first(write)
 
 
 def plain(config: Any) -> dict[str, Any]:

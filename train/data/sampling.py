@@ -24,6 +24,7 @@ from .clip import Clip
 from .shards import RATE, Stored, decode_sample, index_shard
 
 SAMPLES = RATE // 25  # audio samples a frame
+KNOWN = ("split", "sync", "subject", "source", "frames")  # of a sample before it is read
 
 
 @dataclass
@@ -67,7 +68,7 @@ class ClipStore:
         self.meta: dict[str, dict] = {}
         for path in paths:
             for key, sample in index_shard(path).items():
-                meta = json.loads(sample.read("json")["json"])
+                meta = read_meta(key, sample)
                 if meta["split"] != split or held_out != is_held_out(meta, holdout):
                     continue
                 if key in self.samples:  # two corpora may have a video of the same name
@@ -90,6 +91,19 @@ class ClipStore:
         else:
             self._cache.move_to_end(key)
         return clip
+
+
+def read_meta(key: str, sample: Stored) -> dict:
+    """What is known of a sample. Raises SyncLipError where that is damaged or not all."""
+    try:
+        meta = json.loads(sample.read("json")["json"])
+        if missing := [name for name in KNOWN if name not in meta]:
+            raise ValueError(f"without {', '.join(missing)}")
+    except (ValueError, TypeError) as error:
+        raise SyncLipError(
+            f"{sample.path}: damaged shard, sample {key} ({error}); delete it and run train.prepare again"
+        ) from error
+    return meta
 
 
 def is_held_out(meta: dict, holdout: int) -> bool:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from synclip_core.errors import SyncLipError
+from synclip_core.media.atomic import write_error
 
 from .clip import Clip
 
@@ -57,15 +59,19 @@ def decode_sample(key: str, parts: dict[str, bytes]) -> Clip:
 
 
 def write_shard(path: Path, samples: dict[str, dict[str, bytes]]) -> None:
-    """Write samples to a tar; the file appears only when it is whole."""
+    """Write samples to a tar; the file appears only when it is whole. Raises SyncLipError where the disk is full."""
     temporary = path.with_suffix(".tmp")
-    with tarfile.open(temporary, "w") as tar:
-        for key, parts in samples.items():
-            for part, data in parts.items():
-                info = tarfile.TarInfo(f"{key}.{part}")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-    temporary.replace(path)
+    try:
+        with tarfile.open(temporary, "w") as tar:
+            for key, parts in samples.items():
+                for part, data in parts.items():
+                    info = tarfile.TarInfo(f"{key}.{part}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise write_error(path, error) from error
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,10 @@ def _encode_video(crops: np.ndarray) -> bytes:
 
 
 def _decode_video(data: bytes) -> np.ndarray:
+    colours = VideoReformatter()  # each frame by itself would set up a scaler of its own: most of the time of all
     with av.open(io.BytesIO(data)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        frames = container.decode(video=0)
+        return np.stack([colours.reformat(frame, format="rgb24").to_ndarray() for frame in frames])
 
 
 def _encode_audio(audio: np.ndarray) -> bytes:
