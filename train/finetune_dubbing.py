@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -93,7 +94,7 @@ class Run:
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, stage, config.optim)
         noise = Noise.of(config.seed, self.step, batch.slots)
-        loss, parts = self.engine.losses(self.segment(batch), config, noise)
+        loss, parts = self.engine.forward(self.segment(batch), config, noise)
         self.engine.backward(loss)
         norm = self.engine.step()
         skipped = not math.isfinite(norm)
@@ -210,17 +211,20 @@ def train(run: Run, windows: Windows, val: Windows, end: int, bar: tqdm, journal
         if run.step % 10 == 0:
             pace = (time.monotonic() - began) / (run.step - first)
             bar.set_postfix({k: f"{values[k]:.3f}" for k in ("loss", "hole")})
-            journal.write(run.step, values | {"seconds_per_step": pace})
+            distributed.by_first(partial(journal.write, run.step, values | {"seconds_per_step": pace}))
         if run.step % config.validate_every == 0 or run.step == config.steps:
-            if distributed.rank() == 0:
-                told = judge(run, val)
-                journal.write(run.step, {"val": told})
-                journal.picture(run.step, sheet(*draw(run, val)))
-                tqdm.write(f"step {run.step}: {json.dumps(told)}")
-                run.export({"val": told}, val.margin)
-            distributed.wait()
+            distributed.by_first(partial(show, run, val, journal))
         if run.step % config.checkpoint_every == 0 or run.step == end:
             run.save()
+
+
+def show(run: Run, val: Windows, journal: Journal) -> None:
+    """Judge on the validation split, draw, and write the weights."""
+    told = judge(run, val)
+    journal.write(run.step, {"val": told})
+    journal.picture(run.step, sheet(*draw(run, val)))
+    tqdm.write(f"step {run.step}: {json.dumps(told)}")
+    run.export({"val": told}, val.margin)
 
 
 def main(arguments: list[str] | None = None) -> int:
