@@ -395,7 +395,7 @@ def test_a_context_window_gets_its_part_of_the_control(server):
 
 
 def test_sampling_in_windows_works_or_says_why_not(server):
-    """Core's WAN21_Vace cuts its conditioning into windows since 0.8; before, sampling fails without us too."""
+    """Core of 0.8.0 cuts VACE conditioning into windows; in v0.3.64, sampling in windows fails without us too."""
     graph = Graph()
     windows = {"context_length": 21, "context_overlap": 9, "context_schedule": "standard_static", "context_stride": 1}
     windows |= {"closed_loop": False, "fuse_method": "pyramid"}
