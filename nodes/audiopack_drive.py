@@ -47,6 +47,7 @@ class Drive:
     def sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Once a sampling."""
         self.begin(executor.class_obj.model_patcher)
+        go_innermost(executor.class_obj.model_options)
         frames = 1 + (noise.shape[2] - self.references - 1) * FRAMES_PER_LATENT
         if (missing := self.control.without_token(frames)) > 0:
             logging.warning(
@@ -86,6 +87,13 @@ class Drive:
         if len(latents) != length:
             raise SyncLipError(f"a context window of {len(latents)} latent frames came with {length} of them")
         return self.control.on(max(latents) + 1, self.references, latents)
+
+
+def go_innermost(options: dict[str, Any]) -> None:
+    """Other wrappers (EasyCache) remember the last call of the model: both calls of guidance must lie within theirs."""
+    wrappers = options.get("transformer_options", {}).get("wrappers", {}).get(WrappersMP.DIFFUSION_MODEL, {})
+    if KEY in wrappers:
+        wrappers[KEY] = wrappers.pop(KEY)
 
 
 def check_length(x: Tensor, context: Tensor | None) -> None:

@@ -246,6 +246,25 @@ def test_guidance_goes_on_from_the_undriven_result(server):
     torch.testing.assert_close(pushed, plain + 2.5 * (driven - plain), atol=1e-4, rtol=1e-4)
 
 
+def test_a_cache_of_steps_may_stand_before_or_after_it(server):
+    graph = Graph()
+    options = {"reuse_threshold": 1.0, "start_percent": 0.15, "end_percent": 0.95, "verbose": False}
+
+    def cached(model):
+        return graph.add("EasyCache", model=model, **options)
+
+    def driven(model, pack):
+        return graph.driven(model, pack, audio_guidance=2.0)
+
+    model = graph.model()
+    variants = [cached(model), cached(driven(model, "zero")), driven(cached(model), "zero")]
+    variants += [cached(driven(model, "trained")), driven(cached(model), "trained"), driven(model, "trained")]
+    found = latents(server, graph, *(graph.sampled(m, cfg=3.0, steps=10) for m in variants))
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    assert torch.equal(found[3], found[4]) and not torch.equal(found[3], found[0])
+    assert not torch.equal(found[3], found[5]), "nothing was cached"
+
+
 def test_the_range_of_sampling_is_kept_and_follows_the_shift(server):
     graph = Graph()
     model = graph.model()
@@ -376,7 +395,7 @@ def test_a_context_window_gets_its_part_of_the_control(server):
 
 
 def test_sampling_in_windows_works_or_says_why_not(server):
-    """Core's WAN21_Vace cuts its conditioning into windows since 0.8; before, sampling fails without us too."""
+    """Core of 0.8.0 cuts VACE conditioning into windows; in v0.3.64, sampling in windows fails without us too."""
     graph = Graph()
     windows = {"context_length": 21, "context_overlap": 9, "context_schedule": "standard_static", "context_stride": 1}
     windows |= {"closed_loop": False, "fuse_method": "pyramid"}
