@@ -62,8 +62,8 @@ class DubConditioning(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="positive"),
-                io.Conditioning.Output(display_name="negative"),
+                io.Conditioning.Output(display_name="positive", tooltip="The prompt, with the segment."),
+                io.Conditioning.Output(display_name="negative", tooltip="The negative prompt, with the segment."),
                 io.Latent.Output(display_name="latent", tooltip="Empty, of the right size, for the sampler."),
                 io.Int.Output(
                     display_name="trim_latent",

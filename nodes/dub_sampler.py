@@ -65,20 +65,21 @@ class DubSampler(io.ComfyNode):
                     optional=True,
                     tooltip="A crop of the person from Track Faces. Nothing connected: the surest one of the video.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Of the noise.",
-                ),
+                # never drawn anew by the page: a run that was cut could not go on
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip="Of the noise."),
                 io.Int.Input("steps", default=20, min=1, max=200, tooltip="Of sampling, for every segment."),
                 io.Float.Input(
                     "cfg", default=1.0, min=0.0, max=30.0, step=0.1, tooltip="Guidance by the prompts. 1: off, fastest."
                 ),
-                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler"),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="simple"),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=comfy.samplers.KSampler.SAMPLERS,
+                    default="euler",
+                    tooltip="Of each segment.",
+                ),
+                io.Combo.Input(
+                    "scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="simple", tooltip="Noise levels."
+                ),
                 io.Float.Input(
                     "strength", default=1.0, min=0.0, max=10.0, step=0.01, tooltip="How strongly the tokens act."
                 ),

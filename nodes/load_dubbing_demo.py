@@ -41,11 +41,11 @@ class LoadDubbingDemo(io.ComfyNode):
                 )
             ],
             outputs=[
-                io.Model.Output(display_name="model"),
-                io.Vae.Output(display_name="vae"),
-                sockets.AudioPack.Output(display_name="audiopack"),
+                io.Model.Output(display_name="model", tooltip="The toy Wan VACE."),
+                io.Vae.Output(display_name="vae", tooltip="Its video code, for 8 pixels and 4 frames a latent."),
+                sockets.AudioPack.Output(display_name="audiopack", tooltip="Says itself whose tokens drive it."),
                 io.Conditioning.Output(display_name="positive", tooltip="Empty: the toy model reads no text."),
-                io.Conditioning.Output(display_name="negative"),
+                io.Conditioning.Output(display_name="negative", tooltip="Empty as well."),
             ],
         )
 

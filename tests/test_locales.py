@@ -10,6 +10,13 @@ from comfy_common import ROOT, running
 LOCALES = {path.parent.name: json.loads(path.read_text("utf-8")) for path in (ROOT / "locales").glob("*/nodeDefs.json")}
 OTHERS = sorted(set(LOCALES) - {"en"})
 FILES = {("SyncLipLoadTokens", "file"), ("SyncLipLoadAudioPack", "file")}  # the user's files, not words of ours
+FOREIGN = {  # options that are files of the user's or names of ComfyUI's, not words of ours
+    "SyncLipLoadTokens.file",
+    "SyncLipLoadAudioPack.file",
+    "SyncLipLoadDubbingDemo.name",
+    "SyncLipDubSampler.sampler_name",
+    "SyncLipDubSampler.scheduler",
+}
 CODE_WORDS = {"CRF", "JSON"}  # the same in every language
 
 
@@ -109,10 +116,7 @@ def test_translations_name_every_option(info, language):
     """ComfyUI shows options untranslated, so it is the tooltip that says what they mean."""
     for name, node in info.items():
         for key, spec in inputs_of(node).items():
-            if key == "file" and name in (
-                "SyncLipLoadTokens",
-                "SyncLipLoadAudioPack",
-            ):  # files of the user's, not words of ours
+            if f"{name}.{key}" in FOREIGN:
                 continue
             tooltip = LOCALES[language][name]["inputs"][key]["tooltip"]
             assert all(option in tooltip for option in spec[1].get("options", [])), f"{name}.{key}"
