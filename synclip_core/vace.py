@@ -20,6 +20,10 @@ GREY = 0.5
 EDITED = (0.06, 0.50, 0.94, 1.0)
 
 
+# Where the lips move, in the same square.
+MOUTH = (0.3, 0.57, 0.7, 0.86)
+
+
 class Codec(Protocol):
     """A video VAE of Wan's geometry."""
 
@@ -30,9 +34,9 @@ class Codec(Protocol):
         """The way back, T = 4 T' - 3."""
 
 
-def edit_mask(size: int, margin: float) -> Tensor:
+def edit_mask(size: int, margin: float, box: tuple[float, float, float, float] = EDITED) -> Tensor:
     """[size, size], 1 where a face crop with `margin` around the canonical square is made anew, in whole latents."""
-    left, top, right, bottom = (round((at + margin) / (1 + 2 * margin) * size / CELL) * CELL for at in EDITED)
+    left, top, right, bottom = (round((at + margin) / (1 + 2 * margin) * size / CELL) * CELL for at in box)
     mask = torch.zeros(size, size)
     mask[top:bottom, left:right] = 1
     return mask

@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from synclip_core.audiopack_file import load_audiopack
 from synclip_core.checkpoint import Checkpoint, load_checkpoint, read_safetensors
 from synclip_core.errors import SyncLipError
 from synclip_core.models.audiopack import AudioPack, AudioPackConfig
@@ -28,7 +30,7 @@ from train.data.noise import Noise
 from train.data.sampling import ClipStore
 from train.dubbing.codecs import open_codec
 from train.dubbing.config import DubbingConfig, load_dubbing_config
-from train.dubbing.dubber import Dubber, Segment, generate, to_segment
+from train.dubbing.dubber import Dubber, generate, to_lesson, to_segment
 from train.dubbing.export import export
 from train.dubbing.pictures import sheet
 from train.dubbing.tokens import load_tokens
@@ -58,13 +60,7 @@ class Run:
         self.config, self.checkpoint, self.out = config, checkpoint, out
         self.device, self.make_engine = torch.device(device), make_engine
         transformer = open_transformer(config)
-        pack_config = AudioPackConfig(
-            width=transformer.inner_dim,
-            token_dim=checkpoint.model.config.dim,
-            profile=checkpoint.model.config.profile,
-            **vars(config.pack),
-        )
-        dubber = Dubber(transformer, AudioPack(pack_config))
+        dubber = Dubber(transformer, self._pack(transformer.inner_dim))
         if config.trained == "vace":
             for name, parameter in dubber.transformer.named_parameters():
                 parameter.requires_grad_(name.startswith("vace_"))
@@ -79,22 +75,32 @@ class Run:
         if not self.state_path.exists():
             self.begin()
 
+    def _pack(self, width: int) -> AudioPack:
+        config, tokens = self.config, self.checkpoint.model.config
+        if not config.pack_path:
+            return AudioPack(AudioPackConfig(width, tokens.dim, tokens.profile, **vars(config.pack)))
+        file = load_audiopack(config.pack_path)
+        file.check(self.checkpoint.sha256, tokens.dim)
+        file.check_width(width)
+        return file.network
+
     def begin(self) -> None:
         """The weights as they are now are what the engine moves."""
-        groups = parameter_groups(self.dubber.parameters(), self.config.optim.weight_decay)
+        decay = self.config.optim.weight_decay
+        groups = parameter_groups(self.dubber.transformer.parameters(), decay)
+        pack = parameter_groups(self.dubber.pack.parameters(), decay)
+        groups += [{**group, "share": self.config.pack_lr} for group in pack]
         self.engine = self.make_engine(self.dubber, self.dubber, groups, self.config.optim)
-
-    def segment(self, batch: DubBatch) -> Segment:
-        return to_segment(batch, self.codec, self.config.outside, self.device)
 
     def learn(self, batch: DubBatch) -> dict[str, float]:
         """One optimiser step; a gradient that is not finite is skipped and counted."""
         config = self.config
         stage = StageConfig(steps=config.steps, lr=config.lr, warmup=config.warmup)
         for group in self.engine.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, stage, config.optim)
+            group["lr"] = group.get("share", 1.0) * learning_rate(self.step, stage, config.optim)
         noise = Noise.of(config.seed, self.step, batch.slots)
-        loss, parts = self.engine.forward(self.segment(batch), config, noise)
+        lesson = to_lesson(batch, self.codec, config, noise, self.device)
+        loss, parts = self.engine.forward(lesson, config, noise)
         self.engine.backward(loss)
         norm = self.engine.step()
         skipped = not math.isfinite(norm)
@@ -151,9 +157,11 @@ def judged(windows: Windows) -> list[Cut]:
 def judge(run: Run, windows: Windows) -> dict[str, float]:
     """The loss in the hole for either stream and for none, on the same samples with the same noise."""
     cuts, told = judged(windows), {}
+    plain = replace(run.config, history_noise=0.0)
     for stream in ("audio", "vocal", "none"):
         batch = windows.collect([Cut(cut.key, cut.first, cut.identity, stream) for cut in cuts], history=True)
-        _, parts = run.average(run.segment(batch), run.config, Noise.of(0, 0, range(len(cuts))))
+        noise = Noise.of(0, 0, range(len(cuts)))
+        _, parts = run.average(to_lesson(batch, run.codec, plain, noise, run.device), plain, noise)
         told[stream] = float(parts["hole"])
     return told
 
@@ -165,7 +173,9 @@ def draw(run: Run, windows: Windows, rows: int = 6) -> "tuple[list[str], list[li
     made = []
     for stream in ("audio", "vocal", "none"):
         batch = windows.collect([Cut(cut.key, cut.first, cut.identity, stream) for cut in cuts], history=True)
-        latents = generate(run.average, run.segment(batch), STEPS, torch.Generator().manual_seed(0))
+        latents = generate(
+            run.average, to_segment(batch, run.codec, run.device), STEPS, torch.Generator().manual_seed(0)
+        )
         made.append(run.codec.decode(latents))
     middle = batch.video.shape[1] // 2
     source = batch.video[:, middle].float() / 255

@@ -51,6 +51,7 @@ class DubbingConfig:
     checkpoint: str = ""  # the SyncLipMAE whose tokens drive; empty: the bundled one
     vae: str = "runs/dubbing/vae.safetensors"
     transformer_path: str = ""
+    pack_path: str = ""  # an AudioPack to go on from; empty: `pack`, which changes nothing at first
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     pack: PackConfig = field(default_factory=PackConfig)
     data: DubDataConfig = field(default_factory=DubDataConfig)
@@ -61,8 +62,13 @@ class DubbingConfig:
     drop_tokens: float = 0.1
     shift: float = 1.0  # of the noise levels; Wan uses 3 to 5 for larger pictures
     outside: float = 0.2  # weight of the loss where the picture is given, against 1 in the hole
+    mouth: float = 1.0  # weight around the lips; over 1 where a short run must learn the small part that tokens decide
+    # Not in the paper: noise on the continuity reference, up to this deviation. In use it is the model's own work, and
+    # what is wrong in it would grow from segment to segment.
+    history_noise: float = 0.1
     steps: int = 4000
     lr: float = 6e-4
+    pack_lr: float = 1.0  # of it for the AudioPack, whose projection begins at zero
     warmup: int = 200
     clips: int = 8  # of a step, on each process
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(weight_decay=0.01, ema=0.999))

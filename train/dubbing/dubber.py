@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from synclip_core.injection import embedding_of, injected, on_latents
 from synclip_core.models.audiopack import AudioPack
-from synclip_core.vace import Codec, edit_mask, vace_context
+from synclip_core.vace import CELL, EDITED, MOUTH, Codec, edit_mask, vace_context
 from train.data.noise import Noise
 from train.dubbing.config import DubbingConfig
 from train.dubbing.windows import DubBatch
@@ -27,16 +27,30 @@ class Segment:
 
 
 @torch.no_grad()
-def to_segment(batch: DubBatch, codec: Codec, outside: float, device: torch.device) -> Segment:
-    """Pictures to latents."""
+def to_segment(batch: DubBatch, codec: Codec, device: torch.device) -> Segment:
+    """Pictures to latents, weighted alike."""
     video = batch.video.to(device).float() / 255
     references = [part.to(device).float() / 255 for part in (batch.identity, batch.history) if part is not None]
     hole = edit_mask(video.shape[2], batch.margin).to(device)
     context = vace_context(codec, video, hole.expand(*video.shape[:2], -1, -1), references)
     clean = torch.cat([codec.encode(picture[:, None]) for picture in references] + [codec.encode(video)], 2)
-    weight = torch.full((1, 1, *clean.shape[2:]), outside, device=device)
-    weight[:, :, len(references) :] += (1 - outside) * (context[:1, 32:33, len(references) :] > 0)
+    weight = torch.ones((1, 1, *clean.shape[2:]), device=device)
     return Segment(clean, context, weight, batch.tokens.to(device), batch.valid.to(device), len(references))
+
+
+@torch.no_grad()
+def to_lesson(batch: DubBatch, codec: Codec, config: DubbingConfig, noise: Noise, device: torch.device) -> Segment:
+    """As `to_segment`, for training: with the weights of the loss and a continuity reference that is not perfect."""
+    segment = to_segment(batch, codec, device)
+    size, first = batch.video.shape[2], segment.references
+    segment.weight.fill_(config.outside)
+    for box, weight in ((EDITED, 1.0), (MOUTH, config.mouth)):
+        inside = edit_mask(size, batch.margin, box)[::CELL, ::CELL] > 0
+        segment.weight[:, :, first:, inside] = weight
+    if batch.history is not None:
+        spread = config.history_noise * noise.uniform(1, 1, 1)
+        segment.context[:, :16, 1] += (spread * noise.normal(*segment.context[0, :16, 1].shape)).to(device)
+    return segment
 
 
 class Dubber(nn.Module):
@@ -69,7 +83,7 @@ class Dubber(nn.Module):
         mix = level.view(-1, 1, 1, 1, 1)
         said = self.velocity((1 - mix) * clean + mix * random, level, segment)
         error = (said.float() - (random - clean)).square()
-        inside = segment.weight == 1
+        inside = segment.weight >= 1
         loss = (error * segment.weight).mean() / segment.weight.mean()
         return loss, {"hole": error[inside.expand_as(error)].mean().detach()}
 

@@ -19,11 +19,11 @@ PACK, WHOLE, DELTA = "audiopack.safetensors", "transformer.safetensors", "vace_d
 
 
 def export(out: Path, dubber: Dubber, config: DubbingConfig, model: str, metadata: dict[str, Any]) -> None:
-    """OUT/audiopack.safetensors, and of the transformer all of it where it began at random, else what it learned:
-    differences that ComfyUI's LoraLoaderModelOnly adds to the original. model: sha256 of the SyncLipMAE."""
+    """OUT/audiopack.safetensors, and of the transformer all of it where all of it learned, else the differences, which
+    ComfyUI's LoraLoaderModelOnly adds to the original. model: sha256 of the SyncLipMAE."""
     save_audiopack(out / PACK, AudioPackFile(dubber.pack, model, metadata))
     learned = to_comfy({k: v.detach().cpu().float() for k, v in dubber.transformer.state_dict().items()})
-    if not config.transformer_path:
+    if config.trained == "all":
         save_safetensors(out / WHOLE, {k: v.contiguous() for k, v in learned.items()}, {})
         return
     original = to_comfy(open_transformer(config).state_dict())

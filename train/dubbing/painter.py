@@ -36,7 +36,7 @@ class TorchPainter:
             margin=trained.margin,
         )
         device = next(trained.dubber.parameters()).device
-        segment = to_segment(batch, trained.codec, 1.0, device)
+        segment = to_segment(batch, trained.codec, device)
         noise = torch.Generator().manual_seed(self.seed)
         made = trained.codec.decode(generate(trained.dubber, segment, self.steps, noise, self.guidance))
         return made[0, : part.frames].mul(255).round().byte().cpu().numpy()
