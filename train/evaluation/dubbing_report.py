@@ -134,8 +134,12 @@ def _pair(
             trained, torch.from_numpy(tokens), torch.from_numpy(valid), options.steps, options.guidance, options.seed
         )
         change = Change(own.face)
-        dub(own.clip.path, files[name], own.face, painter, DubOptions(crf=12), watch=change.watch)
-        rows.append({"row": name, "psnr": change.psnr if name == "own voice" else np.nan, "outside": change.outside})
+        parts = dub(own.clip.path, files[name], own.face, painter, DubOptions(crf=12), watch=change.watch)
+        source, result = change.joins(parts)
+        psnr = change.psnr if name == "own voice" else np.nan
+        row = {"row": name, "psnr": psnr, "outside": change.outside, "join_source": source, "join": result}
+        inner = np.mean([step for tick, step in change.steps.items()], 0) if change.steps else (np.nan, np.nan)
+        rows.append({**row, "step_source": float(inner[0]), "step": float(inner[1])})
         before, after = change.pictures[len(change.pictures) // 2]
         pictures += [before, after] if not pictures else [after]
     rows = [{"row": "real"}, {"row": "untouched"}, *rows]
@@ -172,6 +176,8 @@ def _mean(rows: list[dict[str, Any]], name: str, judges: Sequence[Judge]) -> dic
         told[f"{judge.name}: lag 0 %"] = round(100 * float(np.mean(right)), 1)
     told["mouth r"] = _average(row["mouth"] for row in mine)
     told["PSNR dB"] = _average(row.get("psnr", np.nan) for row in mine)
+    for name in ("step_source", "step", "join_source", "join"):
+        told[name.replace("_", ", ")] = _average(row.get(name, np.nan) for row in mine)
     told["changed outside"] = sum(row.get("outside", 0) for row in mine)
     return told
 
