@@ -66,7 +66,14 @@ class DubSampler(io.ComfyNode):
                     tooltip="A crop of the person from Track Faces. Nothing connected: the surest one of the video.",
                 ),
                 # never drawn anew by the page: a run that was cut could not go on
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip="Of the noise."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=False,
+                    tooltip="Of the noise.",
+                ),
                 io.Int.Input("steps", default=20, min=1, max=200, tooltip="Of sampling, for every segment."),
                 io.Float.Input(
                     "cfg", default=1.0, min=0.0, max=30.0, step=0.1, tooltip="Guidance by the prompts. 1: off, fastest."

@@ -1,50 +1,23 @@
 """Dubbing in a real ComfyUI: a small random Wan VACE over the linear code, whole videos. Skipped without ComfyUI."""
 
-import shutil
 import time
 import wave
 
 import av
 import numpy as np
 import pytest
-import torch
 from comfy_common import failure, running
-from torch import nn
 
 from synclip_core import demo
-from synclip_core.audiopack_file import AudioPackFile, save_audiopack
-from synclip_core.checkpoint import load_checkpoint, save_safetensors
+from synclip_core.audiopack_file import load_audiopack, save_audiopack
 from synclip_core.dubbing.face import MARGIN
 from synclip_core.media.info import probe
 from synclip_core.media.video import iter_frames
 from synclip_core.media.writer import VideoWriter
-from synclip_core.models.audiopack import AudioPack, AudioPackConfig
-from synclip_core.models.linear_vae import fit, save_linear_vae
 
 pytest.importorskip("diffusers")
 
-from train.dubbing.config import DubbingConfig, TransformerConfig  # noqa: E402
-from train.dubbing.layouts import to_comfy  # noqa: E402
-from train.dubbing.transformers import open_transformer  # noqa: E402
-
-SIZE = 64
-
-
-def write_demo(folder):
-    """A dubbing demo that never learned, but whose AudioPack acts."""
-    folder.mkdir(parents=True)
-    torch.manual_seed(0)
-    model = open_transformer(DubbingConfig(transformer=TransformerConfig(heads=1, layers=2, vace_layers=1, ffn=64)))
-    save_safetensors(folder / "transformer.safetensors", to_comfy(model.state_dict()), {})
-    frames = [frame.image for frame, _ in zip(iter_frames(demo.CLIP), range(17), strict=False)]
-    clip = torch.from_numpy(np.stack(frames)).float() / 255
-    save_linear_vae(folder / "vae.safetensors", fit([clip[:, : clip.shape[1] // 8 * 8, : clip.shape[2] // 8 * 8]]), {})
-    checkpoint = load_checkpoint()
-    pack = AudioPack(AudioPackConfig(128, checkpoint.model.config.dim, checkpoint.model.config.profile, hidden=16))
-    nn.init.normal_(pack.project.weight, std=0.3)
-    crop = {"crop": {"size": SIZE, "margin": MARGIN}}
-    save_audiopack(folder / "audiopack.safetensors", AudioPackFile(pack, checkpoint.sha256, crop))
-    save_audiopack(folder.parent / "foreign.safetensors", AudioPackFile(pack, "f" * 64, crop))
+from dubbing_demo import SIZE, write_demo  # noqa: E402
 
 
 def write_part(path, frames, fps=25):
@@ -60,8 +33,10 @@ def write_part(path, frames, fps=25):
 def server(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfy")
     write_demo(base / "models" / "synclip" / "dubbing" / "small")
+    foreign = load_audiopack(base / "models/synclip/dubbing/small/audiopack.safetensors")
+    foreign.model = "f" * 64
     (base / "models/synclip/audiopacks").mkdir()
-    shutil.move(base / "models/synclip/dubbing/foreign.safetensors", base / "models/synclip/audiopacks")
+    save_audiopack(base / "models/synclip/audiopacks/foreign.safetensors", foreign)
     (base / "input").mkdir()
     for frames, fps in ((61, 25), (40, 30), (18, 25)):
         write_part(base / "input" / f"{frames}.mp4", frames, fps)

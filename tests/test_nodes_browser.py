@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,12 @@ LISTEN = """() => {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("comfy")) as found:
+    base = tmp_path_factory.mktemp("comfy")
+    if find_spec("diffusers"):
+        from dubbing_demo import write_demo
+
+        write_demo(base / "models" / "synclip" / "dubbing" / "toy")
+    with running(base) as found:
         yield found
 
 
@@ -71,6 +77,8 @@ def page(server, browser):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_template_opens_runs_and_shows_its_result(server, page, name):
+    if name == "dub_long":
+        pytest.skip("its models are gigabytes; test_nodes_live checks its nodes and links")
     graph = server.json(f"/api/workflow_templates/{PACK}/{name}.json")
     page.evaluate("graph => window.app.loadGraphData(graph)", graph)
     page.wait_for_function("count => window.app.graph._nodes.length === count", arg=len(graph["nodes"]))

@@ -151,7 +151,7 @@ def test_workflows_have_a_thumbnail_and_an_api_twin():
         graph = json.loads((ROOT / "workflows" / f"{name}.json").read_text())
         api = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
         shown = {node["type"] for node in graph["nodes"]}
-        assert {node["class_type"] for node in api.values()} - {"LoadVideo"} <= shown
+        assert {node["class_type"] for node in api.values()} - {"LoadVideo", "LoadAudio"} <= shown
         ids = {node["id"] for node in graph["nodes"]}
         assert all(link[1] in ids and link[3] in ids for link in graph["links"])
 
