@@ -61,3 +61,25 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SyncLipError, match="no Wan VACE transformer"):
         open_transformer(DubbingConfig(transformer_path=str(tmp_path / "empty")))
+
+
+def test_a_wan_vae_of_diffusers_is_a_codec(tmp_path):
+    from diffusers import AutoencoderKLWan
+
+    from train.dubbing.codecs import open_codec
+
+    torch.manual_seed(0)
+    vae = AutoencoderKLWan(base_dim=8, z_dim=16, num_res_blocks=1).eval()
+    vae.save_pretrained(tmp_path / "vae")
+    codec, frames = open_codec(tmp_path / "vae"), torch.rand(1, 5, 32, 48, 3)
+    latents = codec.encode(frames)
+    assert latents.shape == (1, 16, 2, 4, 6) and codec.decode(latents).shape == frames.shape
+    with torch.inference_mode():
+        raw = vae.encode(frames.movedim(-1, 1) * 2 - 1).latent_dist.mode()
+        mean, std = (
+            torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std)
+        )
+        torch.testing.assert_close(latents * std + mean, raw, atol=1e-5, rtol=1e-4)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SyncLipError, match="no Wan VAE"):
+        open_codec(tmp_path / "empty")
