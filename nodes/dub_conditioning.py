@@ -47,7 +47,9 @@ class DubConditioning(io.ComfyNode):
                     step=0.0001,
                     tooltip="The margin that Track Faces cut the crops with; it says where in them the mouth lies.",
                 ),
-                io.Float.Input("strength", default=1.0, min=0.0, max=10.0, step=0.01, tooltip="How strongly VACE acts."),
+                io.Float.Input(
+                    "strength", default=1.0, min=0.0, max=10.0, step=0.01, tooltip="How strongly VACE acts."
+                ),
                 io.Mask.Input(
                     "mask",
                     optional=True,

@@ -116,7 +116,7 @@ def run_dubbing(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
     trained = load_trained(args.model, str(args.vae or args.model / "vae.safetensors"), args.device)
     driver = SyncPipeline(args.checkpoint, device=args.device)
-    judges = [Judge(path.stem, SyncPipeline(path, device=args.device)) for path in args.judge]
+    judges = [Judge(f"{path.parent.name}/{path.stem}", SyncPipeline(path, device=args.device)) for path in args.judge]
     if not judges:
         judges = [Judge("the driver itself", driver)]
     if args.videos:

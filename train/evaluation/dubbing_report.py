@@ -102,7 +102,7 @@ def evaluate_dubbing(
         "clips": {subset: len(rows) // len(ROWS) for subset, rows in found.items()},
         "judges": [judge.name for judge in judges],
         "table": {subset: [_mean(rows, name, judges) for name in ROWS] for subset, rows in found.items()},
-        "each": found,
+        "each": {subset: [_plain(row) for row in rows] for subset, rows in found.items()},
         "left_out": skipped,
     }
 
@@ -180,6 +180,12 @@ def _mean(rows: list[dict[str, Any]], name: str, judges: Sequence[Judge]) -> dic
         told[name.replace("_", ", ")] = _average(row.get(name, np.nan) for row in mine)
     told["changed outside"] = sum(row.get("outside", 0) for row in mine)
     return told
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no NaN."""
+    nested = {key: _plain(value) if isinstance(value, dict) else value for key, value in row.items()}
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in nested.items()}
 
 
 def _average(values: Iterator[float] | Any) -> float | None:
