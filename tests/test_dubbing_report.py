@@ -1,0 +1,90 @@
+"""The dubbing report, end to end on two short clips with a model that never learned, and its measures by themselves."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("diffusers")
+
+from dubbing_demo import write_demo  # noqa: E402
+
+from synclip_core import demo  # noqa: E402
+from synclip_core.dubbing.face import follow_face  # noqa: E402
+from synclip_core.dubbing.job import DubOptions, Work  # noqa: E402
+from synclip_core.dubbing.parts import parts_of  # noqa: E402
+from synclip_core.media.video import iter_frames  # noqa: E402
+from synclip_core.media.writer import VideoWriter  # noqa: E402
+from train import evaluate  # noqa: E402
+from train.evaluation.dubbing_measure import Change, correlation, opening  # noqa: E402
+
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clips") / "a.mp4"
+    images = [frame.image for frame, _ in zip(iter_frames(demo.CLIP), range(FRAMES), strict=False)]
+    with VideoWriter(path, *images[0].shape[1::-1], 25, audio_from=demo.CLIP) as writer:
+        for image in images:
+            writer.write(image)
+    return path
+
+
+@pytest.fixture(scope="module")
+def face(clip):
+    return follow_face(clip, 64)
+
+
+def dubbed(clip, face, paint, hurt=False):
+    """What Change says of a dub; hurt: a pixel of each frame's corner changes too."""
+    parts, change = parts_of(face.track), Change(face)
+    work = Work(face, parts, paint, DubOptions(match=False), None)
+    for frame in iter_frames(clip):
+        for before, after in work.take(frame):
+            if hurt:
+                after = after.copy()
+                after[0, 0] ^= 255
+            change.watch(before.index, before.image, after)
+    return change, parts
+
+
+def test_changes_are_seen_where_they_are(clip, face):
+    kept, parts = dubbed(clip, face, lambda crops, *_: crops)
+    assert kept.outside == 0 and kept.psnr > 26
+    lost, _ = dubbed(clip, face, lambda crops, *_: np.zeros_like(crops))
+    assert lost.outside == 0 and lost.psnr < 15
+    hurt, _ = dubbed(clip, face, lambda crops, *_: crops, hurt=True)
+    assert hurt.outside == FRAMES / hurt.step
+    flicker, parts = dubbed(clip, face, lambda crops, part, *_: np.full_like(crops, 40 + 5 * part.first))
+    source, result = flicker.joins(parts)
+    inner = np.mean([new for tick, (_, new) in flicker.steps.items() if tick not in {part.first for part in parts}])
+    assert result > 10 * inner and abs(source - kept.joins(parts)[0]) < 1e-9
+
+
+def test_opening_is_the_mouths_and_correlates_with_itself(face):
+    mouth = opening(face)
+    assert np.isfinite(mouth).mean() > 0.9 and 0 <= np.nanmin(mouth) < np.nanmax(mouth) < 1
+    assert correlation(mouth, 3 * mouth + 1) == pytest.approx(1) and correlation(mouth, -mouth) == pytest.approx(-1)
+    assert np.isnan(correlation(mouth, np.ones_like(mouth)))
+
+
+def test_the_report_has_a_row_for_each_kind_of_dub(tmp_path, clip, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (data / name).write_bytes(clip.read_bytes())
+    lines = ["file,split,kind,sync,identity", *(f"{name},test,real,trusted,p" for name in ("a.mp4", "b.mp4"))]
+    (data / "clips.csv").write_text("\n".join(lines) + "\n")
+    write_demo(tmp_path / "model")
+    out, videos = tmp_path / "report.json", tmp_path / "videos"
+    command = ["dubbing", "--data", data, "--model", tmp_path / "model", "--steps", 1, "--videos", videos, "--out", out]
+    assert evaluate.main([str(word) for word in command]) == 0
+    report = json.loads(out.read_text())
+    assert report["clips"] == {"unseen trusted": 2}
+    rows = {row["row"]: row for row in report["table"]["unseen trusted"]}
+    assert list(rows) == ["real", "untouched", "audio", "video", "shuffled", "own voice"]
+    assert rows["real"]["mouth r"] == rows["untouched"]["mouth r"] == 1  # both clips are the same
+    assert all(row["changed outside"] == 0 for row in rows.values()) and rows["own voice"]["PSNR dB"] > 5
+    assert len(list(videos.glob("*.mp4"))) == 8 and (videos / "sheet.png").exists()
+    assert "own voice" in capsys.readouterr().out
