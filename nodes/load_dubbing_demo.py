@@ -9,7 +9,6 @@ import comfy.sd
 import folder_paths
 import torch
 from comfy_api.latest import io
-from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
 from ..synclip_core.audiopack_file import load_audiopack
 from ..synclip_core.errors import SyncLipError
@@ -66,6 +65,8 @@ class LoadDubbingDemo(io.ComfyNode):
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
+        from comfy_extras.nodes_model_advanced import ModelSamplingSD3  # elsewhere the pack loads without it
+
         transformer, vae, pack = (_folder(name) / part for part in PARTS)
         audiopack = load_audiopack(pack, ops=comfy.ops.manual_cast)
         model = comfy.sd.load_diffusion_model(str(transformer))
