@@ -2,19 +2,14 @@
 
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 
 from ..synclip_core.audiopack_control import control_of
 from ..synclip_core.audiopack_file import AudioPackFile
-from ..synclip_core.errors import SyncLipError
-from ..synclip_core.injection import embedding_of
 from . import sockets
-from .audiopack_drive import Drive
+from .audiopack_drive import Drive, driving
 from .progress import follower
 from .values import Tokens
-
-KINDS = ("audio", "vocal")
 
 
 class ApplyAudioPack(io.ComfyNode):
@@ -94,23 +89,9 @@ class ApplyAudioPack(io.ComfyNode):
         references: int,
         first_frame: int,
     ) -> io.NodeOutput:
-        if tokens.kind not in KINDS:
-            raise SyncLipError(
-                f"Apply AudioPack: got {tokens.kind} tokens, which do not say what the mouth does; connect "
-                "audio_tokens of Encode Audio Tokens or vocal_tokens of Encode Vocal-Motion Tokens."
-            )
         network = audiopack.network
-        audiopack.check(tokens.model, tokens.values.shape[1])
-        audiopack.check_width(embedding_of(model.get_model_object("diffusion_model"), "vace").out_channels)
-        # silence has a token too; only where no face was seen there is none
-        valid = tokens.mask if tokens.kind == "vocal" else torch.ones(len(tokens.values), dtype=torch.bool)
-        control = control_of(
-            network,
-            torch.as_tensor(tokens.values),
-            torch.as_tensor(valid),
-            first_frame,
-            progress=follower(),
-        )
+        values, valid = driving("Apply AudioPack", model, audiopack, tokens)
+        control = control_of(network, values, valid, first_frame, progress=follower())
         if not strength:
             return io.NodeOutput(model.clone())
         drive = Drive(

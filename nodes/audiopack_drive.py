@@ -4,15 +4,19 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..synclip_core.audiopack_control import Control
+from ..synclip_core.audiopack_file import AudioPackFile
 from ..synclip_core.errors import SyncLipError
 from ..synclip_core.injection import embedding_of, guided, injected
 from ..synclip_core.models.audiopack import FRAMES_PER_LATENT
+from .values import Tokens
 
 KEY = "synclip"
+KINDS = ("audio", "vocal")  # of tokens that say what the mouth does
 
 
 @dataclass(eq=False)
@@ -87,6 +91,21 @@ class Drive:
         if len(latents) != length:
             raise SyncLipError(f"a context window of {len(latents)} latent frames came with {length} of them")
         return self.control.on(max(latents) + 1, self.references, latents)
+
+
+def driving(node: str, model: Any, audiopack: AudioPackFile, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """The tokens [T, D] and which frames have one, bool [T]. Raises SyncLipError where model, AudioPack and tokens do
+    not belong together. node: for the message."""
+    if tokens.kind not in KINDS:
+        raise SyncLipError(
+            f"{node}: got {tokens.kind} tokens, which do not say what the mouth does; connect audio_tokens of Encode "
+            "Audio Tokens or vocal_tokens of Encode Vocal-Motion Tokens."
+        )
+    audiopack.check(tokens.model, tokens.values.shape[1])
+    audiopack.check_width(embedding_of(model.get_model_object("diffusion_model"), "vace").out_channels)
+    # silence has a token too; only where no face was seen there is none
+    valid = tokens.mask if tokens.kind == "vocal" else torch.ones(len(tokens.values), dtype=torch.bool)
+    return torch.as_tensor(tokens.values), torch.as_tensor(valid)
 
 
 def go_innermost(options: dict[str, Any]) -> None:

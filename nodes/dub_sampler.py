@@ -16,9 +16,9 @@ from ..synclip_core.dubbing.face import MARGIN, FacePath, follow_face
 from ..synclip_core.dubbing.job import DubOptions, dub
 from ..synclip_core.dubbing.store import PartStore, file_digest
 from ..synclip_core.errors import SyncLipError
-from ..synclip_core.injection import embedding_of
 from ..synclip_core.media.selection import parse_choice
 from . import sockets
+from .audiopack_drive import driving
 from .dub_conditioning import resized
 from .dub_inputs import contents_digest, model_digest
 from .dub_painter import SamplerPainter, Sampling
@@ -162,21 +162,20 @@ class DubSampler(io.ComfyNode):
         audio: Any = None,
         identity: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        check_drive(model, audiopack, tokens)
+        values, valid = driving("Dub Sampler", model, audiopack, tokens)
         crop = audiopack.metadata.get("crop", {})
         size, margin = crop_size or int(crop.get("size", SIZE)), float(crop.get("margin", MARGIN))
         if size % SIDE:
             raise SyncLipError(f"crop_size={size}: expected a multiple of {SIDE}")
         sampling = Sampling(seed, steps, cfg, sampler_name, scheduler, strength, audio_guidance)
-        valid = tokens.mask if tokens.kind == "vocal" else np.ones(len(tokens.values), bool)
         painter = SamplerPainter(
             model,
             vae,
             positive,
             negative,
             audiopack,
-            torch.as_tensor(tokens.values),
-            torch.as_tensor(valid),
+            values,
+            valid,
             sampling,
             margin,
         )
@@ -190,10 +189,10 @@ class DubSampler(io.ComfyNode):
         target = output_file(".mp4")
         with video_file(video) as path:
             place = _follow(path, size, margin, face, missing)
-            _warn(place, valid)
+            _warn(place, valid.numpy())
             store = None
             if resume:
-                things = (positive, negative, tokens.values, valid, audiopack.network, vae_weights(vae), identity)
+                things = (positive, negative, values, valid, audiopack.network, vae_weights(vae), identity)
                 inputs = {
                     "video": file_digest(path),
                     "model": model_digest(model),
@@ -208,17 +207,6 @@ class DubSampler(io.ComfyNode):
         show_result(sheet)
         picture = picture_to_image(sheet)
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)), picture, ui=shown(cls, picture))
-
-
-def check_drive(model: Any, audiopack: AudioPackFile, tokens: Tokens) -> None:
-    """Raises SyncLipError where the three do not belong together."""
-    if tokens.kind not in ("audio", "vocal"):
-        raise SyncLipError(
-            f"Dub Sampler: got {tokens.kind} tokens, which do not say what the mouth does; connect audio_tokens of "
-            "Encode Audio Tokens or vocal_tokens of Encode Vocal-Motion Tokens."
-        )
-    audiopack.check(tokens.model, tokens.values.shape[1])
-    audiopack.check_width(embedding_of(model.get_model_object("diffusion_model"), "vace").out_channels)
 
 
 def vae_weights(vae: Any) -> Any:

@@ -1,5 +1,6 @@
 """What moves the weights: plain PyTorch in one process, or DeepSpeed over many (train/engine_deepspeed.py)."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -7,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from synclip_core.errors import SyncLipError
 from train.config import OptimConfig
 from train.run_state import optimizer_tensors, restore_optimizer
 
@@ -74,6 +76,19 @@ class OneProcess:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         restore_optimizer(self.optimizer, tensors)
+
+
+def advance(engine: Engine, loss: Tensor, average: nn.Module, weight: float, step: int) -> dict[str, float]:
+    """Backward and one step, which the average follows by `weight`; a gradient that is not finite is skipped and
+    counted. Raises SyncLipError where the engine has stepped on it already."""
+    engine.backward(loss)
+    norm = engine.step()
+    skipped = not math.isfinite(norm)
+    if skipped and not engine.skips:
+        raise SyncLipError(f"the gradient of step {step} is not finite; lower lr")
+    if not skipped:
+        engine.follow(average, weight)
+    return {"grad_norm": norm, "skipped": float(skipped)}
 
 
 def launched(device: str, deepspeed: str | None) -> tuple[str, MakeEngine]:

@@ -8,7 +8,6 @@ LoRA file to ComfyUI) where a published model was fine-tuned. OUT/samples shows 
 import argparse
 import copy
 import json
-import math
 import sys
 import time
 from dataclasses import replace
@@ -32,12 +31,12 @@ from train.dubbing.codecs import open_codec
 from train.dubbing.config import DubbingConfig, load_dubbing_config
 from train.dubbing.dubber import Dubber, generate, to_lesson, to_segment
 from train.dubbing.export import export
-from train.dubbing.pictures import sheet
 from train.dubbing.tokens import load_tokens
 from train.dubbing.transformers import open_transformer
 from train.dubbing.windows import Cut, DubBatch, Windows
-from train.engine import MakeEngine, OneProcess, launched
+from train.engine import MakeEngine, OneProcess, advance, launched
 from train.journal import Journal
+from train.pictures import sheet
 from train.run import learning_rate
 from train.run_state import average_decay, parameter_groups, part, plain, save_run
 
@@ -101,16 +100,10 @@ class Run:
         noise = Noise.of(config.seed, self.step, batch.slots)
         lesson = to_lesson(batch, self.codec, config, noise, self.device)
         loss, parts = self.engine.forward(lesson, config, noise)
-        self.engine.backward(loss)
-        norm = self.engine.step()
-        skipped = not math.isfinite(norm)
-        if skipped and not self.engine.skips:
-            raise SyncLipError(f"the gradient of step {self.step} is not finite; lower lr")
-        if not skipped:
-            self.engine.follow(self.average, 1 - average_decay(config.optim.ema, self.step))
+        told = advance(self.engine, loss, self.average, 1 - average_decay(config.optim.ema, self.step), self.step)
         self.step += 1
         values = {name: float(value) for name, value in parts.items()}
-        return {"loss": float(loss.detach()), **values, "grad_norm": norm, "skipped": float(skipped)}
+        return {"loss": float(loss.detach()), **values, **told}
 
     @property
     def state_path(self) -> Path:

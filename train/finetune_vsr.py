@@ -29,7 +29,7 @@ from synclip_core.reader_file import Reader, load_reader, save_reader
 from train import distributed
 from train.config import OptimConfig
 from train.data.noise import Noise
-from train.engine import MakeEngine, OneProcess, launched
+from train.engine import MakeEngine, OneProcess, advance, launched
 from train.journal import Journal
 from train.run_state import average_decay, parameter_groups, part, plain, save_run
 from train.vsr.batches import Batches, VsrBatch
@@ -97,16 +97,10 @@ class Run:
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4099 + place)  # dropout, the same after a resume
         noise = Noise.of(config.seed, self.step, range(place, place + len(batch.look)))
         loss, parts = self.engine.forward(batch.to(self.device), noise)
-        self.engine.backward(loss)
-        norm = self.engine.step()
-        skipped = not math.isfinite(norm)
-        if skipped and not self.engine.skips:
-            raise SyncLipError(f"the gradient of step {self.step} is not finite; lower lr")
-        if not skipped:
-            self.engine.follow(self.average, 1 - average_decay(config.average, self.step))
+        told = advance(self.engine, loss, self.average, 1 - average_decay(config.average, self.step), self.step)
         self.step += 1
         values = {name: float(value) for name, value in parts.items()}
-        return {"loss": float(loss.detach()), **values, "grad_norm": norm, "skipped": float(skipped)}
+        return {"loss": float(loss.detach()), **values, **told}
 
     @property
     def state_path(self) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from synclip_core.models.decoder import patchify, unpatchify
@@ -16,10 +16,10 @@ from train.data import augment
 from train.data.clip import Clip
 from train.data.noise import Noise
 from train.data.sampling import ClipStore
+from train.pictures import sheet
 
 COLUMNS = ("seen", "video-driven", "audio-driven", "target")
 SWAPS = ("face A", "own tokens", "vocal of B", "ambient of B", "identity of B", "face B")
-SHOWN, HEAD = 160, 24  # pixels of a picture, of the line above
 
 
 @dataclass
@@ -109,12 +109,5 @@ def _restored(model: SyncLipMAE, one: Middle, identity: Tensor, ambient: Tensor,
 
 
 def _sheet(columns: Sequence[str], rows: list[list[Tensor]]) -> Image.Image:
-    image = Image.new("RGB", (len(columns) * SHOWN, HEAD + len(rows) * SHOWN), (255, 255, 255))
-    draw = ImageDraw.Draw(image)
-    for k, name in enumerate(columns):
-        draw.text((k * SHOWN + 6, 4), name, fill=(28, 33, 40), font=ImageFont.load_default(14))
-    for i, row in enumerate(rows):
-        for k, frame in enumerate(row):
-            pixels = frame[0].float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-            image.paste(Image.fromarray(pixels).resize((SHOWN, SHOWN)), (k * SHOWN, HEAD + i * SHOWN))
-    return image
+    """rows: of frames [1, 3, H, W]."""
+    return sheet(columns, [[frame[0].float().clamp(0, 1).movedim(0, -1) for frame in row] for row in rows])

@@ -1,5 +1,7 @@
 """From what the model made to what is pasted: colours of the source, and a soft edge around what speech moves."""
 
+from functools import lru_cache
+
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -28,14 +30,19 @@ def match_colours(made: np.ndarray, source: np.ndarray, margin: float) -> np.nda
 def paste_masks(landmarks: np.ndarray, transforms: np.ndarray, size: int, margin: float) -> np.ndarray:
     """landmarks: [n, 468, 2] px; transforms: [n, 2, 3]. float32 [n, size, size] in 0..1: jaw, cheeks and mouth of each
     frame, never beyond the hole that was made anew."""
-    hole = Image.fromarray((edit_mask(size, margin).numpy() * 255).astype(np.uint8))
-    # shrunk by what the blur spreads, so that it is black where the source's own pixels stand
-    reach = FEATHER / (1 + 2 * margin) * size
-    inner = hole.filter(ImageFilter.MinFilter(2 * max(1, round(reach)) + 1)).filter(ImageFilter.GaussianBlur(reach / 2))
-    edge = np.asarray(inner, np.float32) / 255
     lowered = lower_chin(landmarks, transforms, CHIN)
     faces = [
         lower_face_mask(points, place, size, margin, grow=0.02, feather=FEATHER)
         for points, place in zip(lowered, transforms, strict=True)
     ]
-    return np.stack(faces) * edge * (edit_mask(size, margin).numpy() > 0)
+    return np.stack(faces) * _soft_hole(size, margin)
+
+
+@lru_cache(maxsize=4)
+def _soft_hole(size: int, margin: float) -> np.ndarray:
+    """float32 [size, size]: 1 well inside the hole, 0 outside. Kept: every part asks for the same."""
+    hole = edit_mask(size, margin).numpy()
+    # shrunk by what the blur spreads, so that it is black where the source's own pixels stand
+    reach = FEATHER / (1 + 2 * margin) * size
+    inner = Image.fromarray((hole * 255).astype(np.uint8)).filter(ImageFilter.MinFilter(2 * max(1, round(reach)) + 1))
+    return np.asarray(inner.filter(ImageFilter.GaussianBlur(reach / 2)), np.float32) / 255 * (hole > 0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from synclip_core.injection import embedding_of, injected, on_latents
+from synclip_core.injection import embedding_of, guided, injected, on_latents
 from synclip_core.models.audiopack import AudioPack
 from synclip_core.vace import CELL, EDITED, MOUTH, Codec, edit_mask, vace_context
 from train.data.noise import Noise
@@ -98,6 +98,6 @@ def generate(dubber: Dubber, segment: Segment, steps: int, generator: torch.Gene
         level = now.expand(len(x)).to(x)
         said = dubber.velocity(x, level, segment)
         if guidance != 1:
-            said = torch.lerp(dubber.velocity(x, level, silent), said, guidance)
+            said = guided(dubber.velocity(x, level, silent), said, guidance)
         x = x + (then - now) * said
     return x[:, :, segment.references :]

@@ -1,4 +1,4 @@
-"""Contact sheets of dubbing: what was given, and what came of it."""
+"""Contact sheets: what was given, and what came of it."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-HEAD, SHOWN = 24, 160
+SHOWN, HEAD = 160, 24  # pixels of a picture, of the line above
 
 
 def sheet(columns: Sequence[str], rows: Sequence[Sequence[Tensor]]) -> Image.Image:
