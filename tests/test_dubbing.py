@@ -8,7 +8,7 @@ from media_clips import clicks, write_clip
 
 from synclip_core import demo
 from synclip_core.dubbing.face import MARGIN, FacePath, follow_face
-from synclip_core.dubbing.finish import match_colours, paste_masks
+from synclip_core.dubbing.finish import ease_join, match_colours, paste_masks
 from synclip_core.dubbing.job import DubOptions, Work, dub
 from synclip_core.dubbing.parts import Part, parts_of
 from synclip_core.dubbing.store import PartStore
@@ -180,6 +180,23 @@ def test_colours_come_back_to_the_sources():
     assert np.abs(back.astype(int) - source).mean() < 1.0 < np.abs(drifted.astype(int) - source).mean()
     flat = np.full_like(source, 90)  # nothing to scale by: shifted only
     assert np.array_equal(match_colours(flat, flat + 5, MARGIN), flat + 5)
+
+
+def test_a_join_is_spread_over_frames(tmp_path):
+    made = np.full((5, SIZE, SIZE, 3), 100, np.uint8)
+    assert ease_join(made, np.full_like(made[0], 70))[:, 0, 0, 0].tolist() == [80, 90, 100, 100, 100]
+    assert ease_join(made[:1], np.full_like(made[0], 70))[:, 0, 0, 0].tolist() == [80]
+
+    class Jumps(Paint):
+        def __call__(self, crops, part, identity, history):
+            super().__call__(crops, part, identity, history)
+            return np.full_like(crops, 60 + 90 * (part.first % 2))  # 17 is odd: every join is a jump of 90
+
+    source = numbered(tmp_path / "in.mp4", 51)
+    face = face_of(source)
+    work = Work(face, parts_of(face.track), Jumps(), DubOptions(match=False), None)
+    out = [int(image[32, 32, 0]) for frame in iter_frames(source) for _, image in work.take(frame)]
+    assert np.abs(np.diff(out)).max() <= 31 and out[16] == 60 and out[19] == 150
 
 
 def test_a_real_face_is_followed_and_only_its_lower_half_changes(tmp_path):

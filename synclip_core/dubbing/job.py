@@ -16,7 +16,7 @@ from ..media.paste import paste_face
 from ..media.video import SourceFrame, iter_frames
 from ..media.writer import VideoWriter
 from .face import FacePath
-from .finish import match_colours, paste_masks
+from .finish import ease_join, match_colours, paste_masks
 from .parts import Part, parts_of
 from .store import PartStore
 
@@ -126,11 +126,14 @@ class Work:
         face, options = self.face, self.options
         crops = np.stack([self.cut.pop(tick) for tick in range(part.first, part.end)])
         made = self.store.load(part) if self.store is not None else None
+        history = self.last if part.continues else None
         if made is None:
             identity = face.pictures[part.track] if options.identity is None else options.identity
-            made = self.paint(crops, part, identity, self.last if part.continues else None)
+            made = self.paint(crops, part, identity, history)
             if options.match:
                 made = match_colours(made, crops, face.margin)
+            if history is not None:
+                made = ease_join(made, history)
             if self.store is not None:
                 self.store.save(part, made)
         self.last = made[-1]

@@ -1,10 +1,12 @@
 """A video code of Wan's geometry that is one matrix: 8 x 8 pixels of 4 frames become 16 numbers (PCA).
 
 For the toy dubbing model: it is fitted in a minute, and what the model makes of the numbers is the model's own merit.
-Each pixel is restored from its cell and the eight around it, which takes out most of the blocks.
+Each pixel is restored from its cell and the 26 around it in space and time, which takes out most of the blocks and of
+the flicker from one latent frame to the next.
 """
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,13 +18,15 @@ from ..checkpoint import read_safetensors, save_safetensors
 from ..errors import SyncLipError
 from .audiopack import FRAMES_PER_LATENT
 
-FORMAT = "synclip-linear-vae-1"
+FORMAT = "synclip-linear-vae-2"
 CHANNELS, CELL = 16, 8
+AROUND = (3, 3, 3)  # latent frames, rows and columns that a pixel is restored from
 PIXELS = FRAMES_PER_LATENT * CELL * CELL * 3
 
 
 class LinearVae(nn.Module):
-    """mean: [PIXELS]; into: [PIXELS, 16]; out: [PIXELS, 16, 3, 3] and bias [PIXELS], over pixels in -1..1."""
+    """mean: [PIXELS]; into: [PIXELS, 16]; out: [PIXELS, 16, 3, 3, 3] and bias [PIXELS], over pixels in
+    -1..1."""
 
     mean: Tensor
     into: Tensor
@@ -33,7 +37,7 @@ class LinearVae(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(PIXELS))
         self.register_buffer("into", torch.zeros(PIXELS, CHANNELS))
-        self.register_buffer("out", torch.zeros(PIXELS, CHANNELS, 3, 3))
+        self.register_buffer("out", torch.zeros(PIXELS, CHANNELS, *AROUND))
         self.register_buffer("bias", torch.zeros(PIXELS))
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -42,9 +46,7 @@ class LinearVae(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """[B, 16, T', h, w] -> [B, 4 T' - 3, 8 h, 8 w, 3], 0..1."""
-        batch, _, count, _, _ = latents.shape
-        flat = F.pad(latents.transpose(1, 2).flatten(0, 1), (1, 1, 1, 1), mode="replicate")
-        cells = F.conv2d(flat, self.out, self.bias).unflatten(0, (batch, count))
+        cells = F.conv3d(_padded(latents), self.out, self.bias).transpose(1, 2)
         cells = cells.unflatten(2, (FRAMES_PER_LATENT, CELL, CELL, 3)).permute(0, 1, 2, 6, 3, 7, 4, 5)
         frames = cells.flatten(5, 6).flatten(3, 4).flatten(1, 2)
         return (frames[:, FRAMES_PER_LATENT - 1 :] * 0.5 + 0.5).clamp(0, 1)
@@ -66,15 +68,16 @@ def fit(clips: Iterable[Tensor]) -> LinearVae:
     deviation = values.flip(0)[:CHANNELS].sqrt()
     scale = deviation.rsqrt() / deviation.mean().sqrt()
     vae.mean, vae.into = mean.float(), (vectors.flip(1)[:, :CHANNELS] * scale).float()
-    inputs = CHANNELS * 9 + 1
+    inputs = CHANNELS * math.prod(AROUND) + 1
     gram, cross = torch.zeros(inputs, inputs, dtype=torch.double), torch.zeros(inputs, PIXELS, dtype=torch.double)
     for clip in clips:
-        flat = F.pad(vae.encode(clip[None])[0].transpose(0, 1), (1, 1, 1, 1), mode="replicate")
-        around = F.unfold(flat, 3).transpose(1, 2).flatten(0, 1).double()
-        around = F.pad(around, (0, 1), value=1.0)
+        around = _padded(vae.encode(clip[None]))[0]
+        for axis, reach in enumerate(AROUND, 1):
+            around = around.unfold(axis, reach, 1)
+        around = F.pad(around.permute(1, 2, 3, 0, 4, 5, 6).flatten(3).flatten(0, 2).double(), (0, 1), value=1.0)
         gram, cross = gram + around.T @ around, cross + around.T @ _cells(clip[None]).flatten(0, -2).double()
     solved = torch.linalg.solve(gram + 1e-3 * torch.eye(inputs, dtype=torch.double), cross).float()
-    vae.out, vae.bias = solved[:-1].T.reshape(PIXELS, CHANNELS, 3, 3).contiguous(), solved[-1].contiguous()
+    vae.out, vae.bias = solved[:-1].T.reshape(PIXELS, CHANNELS, *AROUND).contiguous(), solved[-1].contiguous()
     return vae
 
 
@@ -95,6 +98,11 @@ def load_linear_vae(path: str | Path) -> LinearVae:
     except RuntimeError as error:
         raise SyncLipError(f"{path}: a damaged linear video code ({error})") from error
     return vae.eval()
+
+
+def _padded(latents: Tensor) -> Tensor:
+    """[B, 16, T', h, w] -> [B, 16, T' + 2, h + 2, w + 2]."""
+    return F.pad(latents, (1, 1, 1, 1, 1, 1), mode="replicate")
 
 
 def _cells(frames: Tensor) -> Tensor:
