@@ -14,6 +14,7 @@ from .decoding.beam import SearchOptions
 from .errors import SyncLipError
 from .lip_reading import read_lips
 from .media.audio import iter_audio
+from .media.crop import model_frames
 from .media.info import MediaInfo, probe
 from .media.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
 from .media.speech import HOPS, RATE, band_level, speech_by_level
@@ -78,7 +79,7 @@ class SyncPipeline:
         self.face = parse_choice(face) if isinstance(face, str) else face
         self.max_lag = max_lag
         self.thresholds = loaded.thresholds
-        self.options = TrackOptions(crop_size=self.model.config.visual.image_size[0], missing=missing)
+        self.options = TrackOptions(crop_size=self.model.config.visual.crop_size, missing=missing)
         self._tracker: FaceTracker | None = None
 
     # ---- the main job -------------------------------------------------------------------------------------------
@@ -220,8 +221,12 @@ class SyncPipeline:
 
     @torch.inference_mode()
     def encode_crops(self, crops: np.ndarray) -> np.ndarray:
-        """crops: uint8 [n, S, S, 3], face squares of the model's image size. Returns prompts float32 [n, 3, width]."""
-        frames = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        """crops: uint8 [n, S, S, 3], face squares of the model's crop size. Returns prompts float32 [n, 3, width].
+
+        The model sees them as in training: a model whose image_size is not square, such as `paper` with 1024 x 768,
+        sees the whole square stretched to it (media.crop.model_frames).
+        """
+        frames = model_frames(torch.from_numpy(crops).to(self.device), self.model.config.visual.image_size)
         # a copy: the three prompts are a view of all tokens, which would stay in memory with them
         return self.model.prompts(frames).cpu().numpy().copy()
 
