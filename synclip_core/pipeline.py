@@ -1,5 +1,6 @@
 """The main job as one object: a file in, tokens or a verdict out. The CLI, the nodes and train/evaluate all call it."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ from .transcript import Transcript
 Progress = Callable[[int, int], None]
 Watch = Callable[[TrackChunk], None]
 MAX_SIDE = 1280  # larger pictures are reduced while decoding: a face in them is still larger than a crop
+BLOCK_PIXELS = 64 * 224 * 224  # of frames that are encoded together: 64 of base, 4 of paper
 MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
 
 
@@ -226,9 +228,13 @@ class SyncPipeline:
         The model sees them as in training: a model whose image_size is not square, such as `paper` with 1024 x 768,
         sees the whole square stretched to it (media.crop.model_frames).
         """
-        frames = model_frames(torch.from_numpy(crops).to(self.device), self.model.config.visual.image_size)
-        # a copy: the three prompts are a view of all tokens, which would stay in memory with them
-        return self.model.prompts(frames).cpu().numpy().copy()
+        size = self.model.config.visual.image_size
+        prompts = []
+        for block in torch.from_numpy(crops).split(max(1, BLOCK_PIXELS // math.prod(size))):
+            frames = model_frames(block.to(self.device), size)
+            # a copy: the three prompts are a view of all tokens, which would stay in memory with them
+            prompts.append(self.model.prompts(frames).cpu().numpy().copy())
+        return np.concatenate(prompts)
 
     # ---- steps --------------------------------------------------------------------------------------------------
 

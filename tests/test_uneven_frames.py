@@ -12,6 +12,7 @@ import pytest
 import torch
 from comfy_common import ROOT
 
+import synclip_core.pipeline as module
 from synclip_core.checkpoint import save_checkpoint
 from synclip_core.cli import main
 from synclip_core.demo import CLIP
@@ -140,7 +141,7 @@ def test_tokens_are_near_those_of_compressed_shards(
 
 
 def test_a_stream_gives_what_the_whole_clip_gives(
-    pipeline: SyncPipeline, streams: TokenStreams, crops: list[np.ndarray]
+    pipeline: SyncPipeline, streams: TokenStreams, crops: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = SyncPipeline(pipeline.checkpoint)
     short.options = replace(short.options, chunk=7)
@@ -150,6 +151,9 @@ def test_a_stream_gives_what_the_whole_clip_gives(
     whole = np.concatenate(crops)
     assert whole.shape == (int(streams.valid.sum()), SIDE, SIDE, 3)  # squares: what is shown of a face is not stretched
     prompts = pipeline.encode_crops(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "BLOCK_PIXELS", 10 * SIZE[0] * SIZE[1])
+        np.testing.assert_allclose(pipeline.encode_crops(whole[:47]), prompts[:47], atol=SAME)
     np.testing.assert_allclose(prompts[:, VOCAL], streams.prompts[streams.valid], atol=SAME)
     found = pipeline.face_tokens(prompts, np.ones(len(prompts), bool))
     for name, tokens in zip(("vocal", "identity", "ambient"), found, strict=True):
