@@ -45,7 +45,7 @@ def measure(job: str, path: str, threads: int) -> None:
         started = time.perf_counter()
         extra = {"words": pipeline.classify(path).words}
     else:
-        size = pipeline.model.config.visual.image_size[0]
+        size = pipeline.model.config.visual.crop_size
         crops = np.random.default_rng(0).integers(0, 255, (round(seconds * FPS), size, size, 3), dtype=np.uint8)
         wave = read_audio(path)
         pipeline.audio_tokens(wave[:16000])

@@ -13,7 +13,7 @@ def encode(pipeline: SyncPipeline, faces: Faces, model: str) -> tuple[Tokens, To
     """Vocal, identity and ambient tokens; rows of zeros where no face was chosen."""
     if not faces.chunks:
         raise SyncLipError("faces: holds no face; look at the preview of Track Faces and choose another clip or face.")
-    size = pipeline.model.config.visual.image_size[0]
+    size = pipeline.model.config.visual.crop_size
     values = np.zeros((3, faces.ticks, pipeline.model.config.dim), np.float32)
     valid = np.zeros(faces.ticks, bool)
     chunks = iter(counted([chunk for track in faces.tracks() for chunk in track], len(faces.chunks)))
@@ -31,7 +31,7 @@ def encode(pipeline: SyncPipeline, faces: Faces, model: str) -> tuple[Tokens, To
 
 
 def fitted(crops: np.ndarray, faces: Faces, size: int) -> np.ndarray:
-    """Crops as the model reads them: without margin, of its size. uint8 [n, S, S, 3] -> [n, size, size, 3]."""
+    """Crops as encode_crops takes them: without margin, of side `size`. uint8 [n, S, S, 3] -> [n, size, size, 3]."""
     if faces.size == size and not faces.margin:
         return crops
     side = faces.size / (1 + 2 * faces.margin)

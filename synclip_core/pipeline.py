@@ -1,5 +1,6 @@
 """The main job as one object: a file in, tokens or a verdict out. The CLI, the nodes and train/evaluate all call it."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from .decoding.beam import SearchOptions
 from .errors import SyncLipError
 from .lip_reading import read_lips
 from .media.audio import iter_audio
+from .media.crop import model_frames
 from .media.info import MediaInfo, probe
 from .media.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
 from .media.speech import HOPS, RATE, band_level, speech_by_level
@@ -34,6 +36,7 @@ from .transcript import Transcript
 Progress = Callable[[int, int], None]
 Watch = Callable[[TrackChunk], None]
 MAX_SIDE = 1280  # larger pictures are reduced while decoding: a face in them is still larger than a crop
+BLOCK_PIXELS = 64 * 224 * 224  # of frames that are encoded together: 64 of base, 4 of paper
 MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
 
 
@@ -78,7 +81,7 @@ class SyncPipeline:
         self.face = parse_choice(face) if isinstance(face, str) else face
         self.max_lag = max_lag
         self.thresholds = loaded.thresholds
-        self.options = TrackOptions(crop_size=self.model.config.visual.image_size[0], missing=missing)
+        self.options = TrackOptions(crop_size=self.model.config.visual.crop_size, missing=missing)
         self._tracker: FaceTracker | None = None
 
     # ---- the main job -------------------------------------------------------------------------------------------
@@ -220,10 +223,18 @@ class SyncPipeline:
 
     @torch.inference_mode()
     def encode_crops(self, crops: np.ndarray) -> np.ndarray:
-        """crops: uint8 [n, S, S, 3], face squares of the model's image size. Returns prompts float32 [n, 3, width]."""
-        frames = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        # a copy: the three prompts are a view of all tokens, which would stay in memory with them
-        return self.model.prompts(frames).cpu().numpy().copy()
+        """crops: uint8 [n, S, S, 3], face squares of the model's crop size. Returns prompts float32 [n, 3, width].
+
+        The model sees them as in training: a model whose image_size is not square, such as `paper` with 1024 x 768,
+        sees the whole square stretched to it (media.crop.model_frames).
+        """
+        size = self.model.config.visual.image_size
+        prompts = []
+        for block in torch.from_numpy(crops).split(max(1, BLOCK_PIXELS // math.prod(size))):
+            frames = model_frames(block.to(self.device), size)
+            # a copy: the three prompts are a view of all tokens, which would stay in memory with them
+            prompts.append(self.model.prompts(frames).cpu().numpy().copy())
+        return np.concatenate(prompts)
 
     # ---- steps --------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,10 @@
-"""Face crops: the canonical square (plus an optional margin) resampled from a frame."""
+"""Face crops: the canonical square (plus an optional margin) resampled from a frame, and what a model sees of them."""
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
 
 
 def crop_face(image: np.ndarray, transform: np.ndarray, size: int, margin: float = 0.0) -> np.ndarray:
@@ -29,3 +32,21 @@ def crop_face(image: np.ndarray, transform: np.ndarray, size: int, margin: float
     shift = (shift - [left, top]) / factor
     data = (linear[0, 0], linear[0, 1], shift[0], linear[1, 0], linear[1, 1], shift[1])
     return np.asarray(region.transform((size, size), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR))
+
+
+def model_frames(crops: Tensor, size: tuple[int, int], margin: float = 0.0, moved: Tensor | None = None) -> Tensor:
+    """Frames as the model reads them, in training and inference alike: the whole canonical square, stretched to `size`.
+
+    crops: [N, S, S, 3] uint8 with `margin` around the canonical square; size: height and width of the frames. Where
+    the two differ the face is not cut and no bars stand beside it: a face in 1024 x 768 is a quarter narrower than it
+    is. moved: [N, 2, 3], a point of the frame -> a point of the canonical square, both -1..1 from side to side; None:
+    the square as it lies. Returns [N, 3, height, width], 0..1; crops that have the size already are not resampled.
+    """
+    images = crops.permute(0, 3, 1, 2).float() / 255
+    if moved is None:
+        if not margin and images.shape[-2:] == size:
+            return images
+        moved = torch.eye(2, 3).expand(len(images), -1, -1)
+    theta = (moved / (1 + 2 * margin)).to(images)
+    grid = F.affine_grid(theta, [len(images), 3, *size], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -15,7 +15,8 @@ T = TypeVar("T")
 class VisualConfig:
     """The visual encoder (papers/synclipmae.txt, section 3.2)."""
 
-    image_size: tuple[int, int] = (112, 112)  # height, width of the face crop
+    # height, width of the frames; a square face is stretched to them where they differ (media.crop.model_frames)
+    image_size: tuple[int, int] = (112, 112)
     patch_size: int = 16
     width: int = 128
     depth: int = 4
@@ -36,6 +37,11 @@ class VisualConfig:
     face_mask_ratio: float = 0.75
     # "both", or one view that everything is read from: "uniform" (ablation A1), "face" (A2)
     bypasses: str = "both"
+
+    @property
+    def crop_size(self) -> int:
+        """Side in pixels of the square face crops that frames are made of: neither side of a frame is enlarged."""
+        return max(self.image_size)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from synclip_core.media.crop import model_frames
 from synclip_core.media.geometry import GEOMETRY_MIRROR
 
 from .noise import Noise
@@ -22,7 +23,7 @@ def geometric(
     """Cut the canonical square, moved, turned, scaled, stretched and mirrored by one draw a clip and a little a frame.
 
     crops: [B, T, S, S, 3] uint8 with `margin` around the canonical square; geometry: [B, T, P, 2] canonical.
-    size: height and width of the frames; the square is stretched where they differ (Sapiens takes 1024 x 768).
+    size: height and width of the frames; the square is stretched where they differ, see media.crop.model_frames.
     Returns frames [B, T, 3, height, width] 0..1 and the geometry in the new square.
     """
     batch, frames = crops.shape[:2]
@@ -45,10 +46,8 @@ def geometric(
         ],
         -2,
     )
-    theta = torch.cat([linear, 2 * shift[..., None]], -1) / (1 + 2 * margin)
-    images = crops.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-    grid = F.affine_grid(theta.flatten(0, 1).to(images), [batch * frames, 3, *size], align_corners=False)
-    out = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    placed = torch.cat([linear, 2 * shift[..., None]], -1)
+    out = model_frames(crops.flatten(0, 1), size, margin, placed.flatten(0, 1))
     # the geometry moves by the inverse
     moved = torch.einsum("btij,btpj->btpi", torch.linalg.inv(linear), geometry - 0.5 - shift[:, :, None]) + 0.5
     mirror = torch.from_numpy(GEOMETRY_MIRROR)

@@ -70,7 +70,7 @@ def parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
 
 def random_batch(config: PretrainConfig, stage: StageConfig, device: str) -> Batch:
     """A batch of noise in the shapes that the sampler gives this stage."""
-    clips, frames, side = stage.clips, stage.frames, math.ceil(max(config.model.visual.image_size) * (1 + 2 * MARGIN))
+    clips, frames, side = stage.clips, stage.frames, math.ceil(config.model.visual.crop_size * (1 + 2 * MARGIN))
     resting = stage.learn == "alignment"
     on: dict[str, Any] = {"device": device}
     return Batch(
