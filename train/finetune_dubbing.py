@@ -31,6 +31,7 @@ from train.dubbing.codecs import open_codec
 from train.dubbing.config import DubbingConfig, load_dubbing_config
 from train.dubbing.dubber import Dubber, generate, to_lesson, to_segment
 from train.dubbing.export import export
+from train.dubbing.supervision import Supervisor, open_supervisor
 from train.dubbing.tokens import load_tokens
 from train.dubbing.transformers import open_transformer
 from train.dubbing.windows import Cut, DubBatch, Windows
@@ -70,6 +71,7 @@ class Run:
         self.codec = open_codec(config.vae)
         if isinstance(self.codec, torch.nn.Module):
             self.codec.to(self.device)
+        self.supervisor: Supervisor | None = None  # of the losses on decoded frames, where some are on
         self.step = 0
         if not self.state_path.exists():
             self.begin()
@@ -99,7 +101,8 @@ class Run:
             group["lr"] = group.get("share", 1.0) * learning_rate(self.step, stage, config.optim)
         noise = Noise.of(config.seed, self.step, batch.slots)
         lesson = to_lesson(batch, self.codec, config, noise, self.device)
-        loss, parts = self.engine.forward(lesson, config, noise)
+        supervise = None if self.supervisor is None else partial(self.supervisor, batch=batch)
+        loss, parts = self.engine.forward(lesson, config, noise, supervise)
         told = advance(self.engine, loss, self.average, 1 - average_decay(config.optim.ema, self.step), self.step)
         self.step += 1
         values = {name: float(value) for name, value in parts.items()}
@@ -197,6 +200,8 @@ def finetune(
         store = ClipStore(config.data.shards, split, room)
         tokens = load_tokens(checkpoint, store, out / "tokens")
         splits[split] = Windows(store, tokens, config, run.dubber.pack.config.reach)
+        if split == "train":
+            run.supervisor = open_supervisor(config.losses, run.codec, checkpoint, store, tokens)
     end = min(config.steps, stop_at or config.steps)
     quiet = True if distributed.rank() else None
     with tqdm(total=config.steps, initial=run.step, desc="finetune_dubbing", unit="step", disable=quiet) as bar:

@@ -43,6 +43,31 @@ class DubDataConfig:
 
 
 @dataclass(frozen=True)
+class DubLossConfig:
+    """Weights of losses on the decoded picture beside the flow-matching loss, 0: off. None is in the paper; each costs
+    a way through the video VAE and, but for the first, through SyncLipMAE."""
+
+    reconstruction: float = 0.0  # L1 of pixels in the hole
+    sync: float = 0.0  # 1 - cosine of the dub's vocal tokens and of those that drive it
+    contrastive: float = 0.0  # SyncTalklip, equations 11 and 12
+    margin: float = 0.0  # UniSync, equation 1
+    lip_reading: float = 0.0  # SyncTalklip, equation 4, on clips whose words are known
+    below: float = 0.6  # noise level of the samples that they look at
+    temperature: float = 1.0  # of the contrastive loss
+    same_margin: float = 0.3  # UniSync's best, of negatives of the same clip
+    cross_margin: float = 0.7  # and of another's
+    reader: str = ""  # of the lip-reading loss; empty: the bundled one
+    texts: str = ""  # what the clips say: a folder or CSV of `layout`, as in the configs of train.finetune_vsr
+    layout: str = "aligned"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the losses that are on."""
+        known = ("reconstruction", "sync", "contrastive", "margin", "lip_reading")
+        return tuple(name for name in known if getattr(self, name))
+
+
+@dataclass(frozen=True)
 class DubbingConfig:
     """transformer_path: Wan2.1-VACE weights in ComfyUI's (one file) or diffusers' (a folder) layout, empty for
     `transformer` at random; vae: a file of train.fit_linear_vae, or a Wan VAE in diffusers' layout (a folder)."""
@@ -66,6 +91,7 @@ class DubbingConfig:
     # Not in the paper: noise on the continuity reference, up to this deviation. In use it is the model's own work, and
     # what is wrong in it would grow from segment to segment.
     history_noise: float = 0.1
+    losses: DubLossConfig = field(default_factory=DubLossConfig)
     steps: int = 4000
     lr: float = 6e-4
     pack_lr: float = 1.0  # of it for the AudioPack, whose projection begins at zero

@@ -1,5 +1,6 @@
 """Wan VACE and AudioPack as one module, and its flow-matching loss: what DeepSpeed wants to see."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,9 @@ from synclip_core.vace import CELL, EDITED, MOUTH, Codec, edit_mask, vace_contex
 from train.data.noise import Noise
 from train.dubbing.config import DubbingConfig
 from train.dubbing.windows import DubBatch
+
+# Further losses by name: of the latents of the clean video, [B, 16, T', h, w], at noise levels [B]; see supervision.py.
+Supervise = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
 
 @dataclass
@@ -74,18 +78,27 @@ class Dubber(nn.Module):
                 return_dict=False,
             )[0]
 
-    def forward(self, segment: Segment, config: DubbingConfig, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
-        """Rectified flow, as Wan: x = (1 - s) clean + s noise, the target is noise - clean."""
+    def forward(
+        self, segment: Segment, config: DubbingConfig, noise: Noise, supervise: Supervise | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Rectified flow, as Wan: x = (1 - s) clean + s noise, the target is noise - clean. supervise: further losses,
+        by what the clean video would be."""
         clean = segment.clean
         level = torch.sigmoid(noise.normal(1)[:, 0]).to(clean.device)  # as SD3: the middle is where it is hard
         level = config.shift * level / (1 + (config.shift - 1) * level)
         random = noise.normal(*clean.shape[1:]).to(clean)
         mix = level.view(-1, 1, 1, 1, 1)
-        said = self.velocity((1 - mix) * clean + mix * random, level, segment)
-        error = (said.float() - (random - clean)).square()
+        noisy = (1 - mix) * clean + mix * random
+        said = self.velocity(noisy, level, segment).float()
+        error = (said - (random - clean)).square()
         inside = segment.weight >= 1
         loss = (error * segment.weight).mean() / segment.weight.mean()
-        return loss, {"hole": error[inside.expand_as(error)].mean().detach()}
+        told = {"hole": error[inside.expand_as(error)].mean().detach()}
+        if supervise is not None:
+            for name, value in supervise((noisy - mix * said)[:, :, segment.references :], level).items():
+                loss = loss + getattr(config.losses, name) * value
+                told[name] = value.detach()
+        return loss, told
 
 
 @torch.inference_mode()

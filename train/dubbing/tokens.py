@@ -18,16 +18,20 @@ from train.data.noise import Noise
 from train.data.sampling import ClipStore
 from train.prompts import PLAIN, clip_prompts
 
+KEPT = ("audio", "vocal", "seen", "heard", "prompts")
+
 
 @dataclass(frozen=True)
 class ClipTokens:
     """audio, vocal: float16 [T, D], one a video frame, normalised; seen: bool [T], frames whose face was seen; heard:
-    bool [T], frames whose sound is in the file. The clip's own offset is taken off the audio."""
+    bool [T], frames whose sound is in the file. The clip's own offset is taken off the audio. prompts: float16 [T,
+    width], the vocal prompts that the vocal tokens were made of."""
 
     audio: Tensor
     vocal: Tensor
     seen: Tensor
     heard: Tensor
+    prompts: Tensor
 
 
 def load_tokens(checkpoint: Checkpoint, store: ClipStore, cache: Path) -> dict[str, ClipTokens]:
@@ -39,7 +43,7 @@ def load_tokens(checkpoint: Checkpoint, store: ClipStore, cache: Path) -> dict[s
         path = folder / f"{key.replace('/', '_')}.safetensors"
         try:
             kept = load_file(path) if path.is_file() else {}
-            found[key] = ClipTokens(*(kept[name] for name in ("audio", "vocal", "seen", "heard")))
+            found[key] = ClipTokens(*(kept[name] for name in KEPT))
         except (OSError, SafetensorError, KeyError):  # not there yet, or damaged
             found[key] = clip_tokens(checkpoint.model, store[key])
             with atomic_path(path) as temporary:
@@ -58,4 +62,5 @@ def clip_tokens(model: SyncLipMAE, clip: Clip) -> ClipTokens:
     # audio frame k belongs to video frame k + offset (positive: the video lags)
     place = np.arange(len(clip)) - int(clip.meta.get("offset", 0))
     heard = torch.from_numpy((place >= 0) & (place < len(audio)))
-    return ClipTokens(audio[torch.from_numpy(place.clip(0, len(audio) - 1))].contiguous(), vocal, seen, heard)
+    audio = audio[torch.from_numpy(place.clip(0, len(audio) - 1))].contiguous()
+    return ClipTokens(audio, vocal, seen, heard, prompts[0].half().cpu())

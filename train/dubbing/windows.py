@@ -16,21 +16,6 @@ from train.dubbing.config import DubbingConfig
 from train.dubbing.tokens import ClipTokens
 
 
-@dataclass
-class DubBatch:
-    """video: uint8 [B, T, S, S, 3]; identity, history: uint8 [B, S, S, 3], no history where it is dropped; tokens:
-    float32 [B, T + 2 * reach, D] and valid, bool, as AudioPack.forward wants them; slots: as data.sampling.Batch has
-    them."""
-
-    video: Tensor
-    identity: Tensor
-    history: Tensor | None
-    tokens: Tensor
-    valid: Tensor
-    margin: float
-    slots: tuple[int, ...] = ()
-
-
 @dataclass(frozen=True)
 class Cut:
     """One sample of a clip. stream: "audio", "vocal" or "none"."""
@@ -40,6 +25,22 @@ class Cut:
     identity: int
     stream: str
     flip: bool = False
+
+
+@dataclass
+class DubBatch:
+    """video: uint8 [B, T, S, S, 3]; identity, history: uint8 [B, S, S, 3], no history where it is dropped; tokens:
+    float32 [B, T + 2 * reach, D] and valid, bool, as AudioPack.forward wants them; slots: as data.sampling.Batch has
+    them; cuts: where the samples come from, in training."""
+
+    video: Tensor
+    identity: Tensor
+    history: Tensor | None
+    tokens: Tensor
+    valid: Tensor
+    margin: float
+    slots: tuple[int, ...] = ()
+    cuts: tuple[Cut, ...] = ()
 
 
 class Windows:
@@ -89,6 +90,7 @@ class Windows:
             torch.cat([valid for _, valid in driven]),
             self.store[cuts[0].key].margin,
             slots,
+            tuple(cuts),
         )
 
     def control(self, cut: Cut) -> tuple[Tensor, Tensor]:

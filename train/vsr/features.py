@@ -53,7 +53,7 @@ def load_utterances(
 ) -> list[Utterance]:
     """Every sample of a split that is a whole video with a text. Those in `cache` already are read from there."""
     store = ClipStore(shards, split, 0.0)
-    whole = _whole(store.meta.items())
+    whole = whole_videos(store.meta.items())
     found = []
     cache.mkdir(parents=True, exist_ok=True)
     for key in tqdm(sorted(whole), desc=f"features, {split}", unit="clip", leave=False, disable=None):
@@ -87,7 +87,9 @@ def load_crops(shards: str | Path, split: str, corpus: dict[str, Spoken], cache_
     """As load_utterances, with pictures instead of prompts; they are decoded when asked for."""
     store = ClipStore(shards, split, cache_gb)
     found = []
-    for key in tqdm(sorted(_whole(store.meta.items())), desc=f"clips, {split}", unit="clip", leave=False, disable=None):
+    for key in tqdm(
+        sorted(whole_videos(store.meta.items())), desc=f"clips, {split}", unit="clip", leave=False, disable=None
+    ):
         file = store.meta[key]["file"]
         spoken = text_of(corpus, file)
         if spoken is None or not spoken.text:
@@ -102,7 +104,7 @@ def _crops(store: ClipStore, key: str) -> np.ndarray:
     return store[key].crops
 
 
-def _whole(samples: Iterable[tuple[str, dict]]) -> list[str]:
+def whole_videos(samples: Iterable[tuple[str, dict]]) -> list[str]:
     """Samples that hold all of their video: a text belongs to a whole video."""
     by_file: dict[str, list[str]] = {}
     for key, meta in samples:
