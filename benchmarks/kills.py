@@ -27,12 +27,14 @@ from safetensors.torch import load_file
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def processes(arguments: Sequence[str], count: int, **settings: Any) -> list[subprocess.Popen]:
-    """`python -m train.pretrain ARGUMENTS` on the CPU, joined by a port of their own. settings: of Popen."""
+def processes(
+    arguments: Sequence[str], count: int, program: str = "train.pretrain", **settings: Any
+) -> list[subprocess.Popen]:
+    """`python -m PROGRAM ARGUMENTS` on the CPU, joined by a port of their own. settings: of Popen."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "train.pretrain", "--device", "cpu", *arguments]
+    command = [sys.executable, "-m", program, "--device", "cpu", *arguments]
     world = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     return [
         subprocess.Popen(

@@ -48,7 +48,8 @@ def clip():
     face = follow_face(CLIP, SIZE, MARGIN)
     crops = [crop_face(f.image, face.transforms[t], SIZE, MARGIN) for t, f in iter_ticks(CLIP) if t < FRAMES]
     sound = read_audio(CLIP)[: FRAMES * 640]
-    return Clip("a", np.stack(crops), np.zeros((FRAMES, 60, 2), np.float32), face.seen[:FRAMES], sound, MARGIN, {"offset": 0})
+    shape = np.zeros((FRAMES, 60, 2), np.float32)
+    return Clip("a", np.stack(crops), shape, face.seen[:FRAMES], sound, MARGIN, {"offset": 0})
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from noise_shards import noise_clip, write_noise
 from safetensors.torch import load_file
 
 pytest.importorskip("diffusers")
+
+from dubbing_runs import CONFIG, SIZE, on, write_data  # noqa: E402
 
 from synclip_core.audiopack_file import AudioPackFile, load_audiopack, save_audiopack  # noqa: E402
 from synclip_core.dubbing.parts import Part  # noqa: E402
@@ -16,10 +17,9 @@ from synclip_core.errors import SyncLipError  # noqa: E402
 from synclip_core.models.audiopack import AudioPack, AudioPackConfig  # noqa: E402
 from synclip_core.models.linear_vae import fit, load_linear_vae, save_linear_vae  # noqa: E402
 from synclip_core.vace import CELL, EDITED, MOUTH, edit_mask  # noqa: E402
-from train.config import OptimConfig  # noqa: E402
 from train.data.clip import Clip  # noqa: E402
 from train.data.noise import Noise  # noqa: E402
-from train.dubbing.config import DubbingConfig, DubDataConfig, PackConfig, TransformerConfig, load_dubbing_config  # noqa: E402,E501
+from train.dubbing.config import load_dubbing_config  # noqa: E402
 from train.dubbing.dubber import Dubber, generate, to_lesson, to_segment  # noqa: E402
 from train.dubbing.export import load_trained  # noqa: E402
 from train.dubbing.painter import TorchPainter  # noqa: E402
@@ -28,18 +28,7 @@ from train.dubbing.transformers import open_transformer  # noqa: E402
 from train.dubbing.windows import Cut, Windows  # noqa: E402
 from train.finetune_dubbing import finetune  # noqa: E402
 
-SIZE, MARGIN, DIM = 32, 1 / 14, 8
-CONFIG = DubbingConfig(
-    transformer=TransformerConfig(heads=1, layers=2, vace_layers=1, ffn=64, text_dim=16),
-    pack=PackConfig(hidden=16, depth=1, kernel=3),
-    data=DubDataConfig(size=SIZE, frames=5),
-    clips=4,
-    steps=6,
-    warmup=1,
-    validate_every=3,
-    checkpoint_every=2,
-    optim=OptimConfig(weight_decay=0.0, ema=0.9),
-)
+MARGIN, DIM = 1 / 14, 8
 
 
 class Faces:
@@ -140,16 +129,7 @@ def test_weights_of_the_loss_and_noise_on_the_history(faces, codec):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    clips = [noise_clip(k) for k in range(3)] + [noise_clip(9, split="val")]
-    write_noise(folder, clips)
-    save_linear_vae(folder / "vae.safetensors", fit([torch.from_numpy(c.crops[:9, :32, :32]) / 255 for c in clips]), {})
-    return folder
-
-
-def on(data, **more):
-    config = replace(CONFIG, vae=str(data / "vae.safetensors"), data=replace(CONFIG.data, shards=str(data)))
-    return replace(config, **more)
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 def test_a_run_that_was_cut_equals_the_unbroken_one_and_dubs(data, tmp_path):
@@ -202,6 +182,8 @@ def test_settings_that_are_wrong_are_named(tmp_path):
         ("trained: some", "trained is 'some'"),
         ("transformer: {layers: 5, vace_layers: 2}", "must divide"),
         ("pack: {inject_at: text}", "inject_at"),
+        ("lora_rank: 0", "lora_rank is 0; expected 1"),
+        ("losses: {sink: 1}", "unknown setting 'losses.sink'"),
         ("stepz: 3", "unknown setting 'stepz'"),
     ):
         (tmp_path / "c.yaml").write_text(text)

@@ -54,6 +54,12 @@ def by_first(write: Callable[[], None]) -> None:
         raise SyncLipError(f"{failed[0]} The same command goes on from the last whole checkpoint.") from failed[0]
 
 
+def wait() -> None:
+    """For all processes to come this far."""
+    if size() > 1:
+        dist.barrier()
+
+
 def leave() -> None:
     """At the end of a program."""
     if dist.is_initialized():

@@ -114,7 +114,8 @@ def run_dubbing(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from .evaluation.dubbing_measure import Judge
     from .evaluation.dubbing_report import Options, dubbing_text, evaluate_dubbing
 
-    trained = load_trained(args.model, str(args.vae or args.model / "vae.safetensors"), args.device)
+    vae = str(args.vae or args.model / "vae.safetensors")
+    trained = load_trained(args.model, vae, args.transformer or "", args.device)
     driver = SyncPipeline(args.checkpoint, device=args.device)
     judges = [Judge(f"{path.parent.name}/{path.stem}", SyncPipeline(path, device=args.device)) for path in args.judge]
     if not judges:
@@ -180,6 +181,7 @@ def build_parser() -> argparse.ArgumentParser:
     dubbing = commands.add_parser("dubbing", parents=[common], help="clips dubbed to other clips' voices and mouths")
     dubbing.add_argument("--split", default="test", help="of clips.csv (default: test)")
     dubbing.add_argument("--model", type=Path, required=True, help="OUT folder of train.finetune_dubbing")
+    dubbing.add_argument("--transformer", help="the published Wan VACE weights that MODEL was fine-tuned from, if any")
     dubbing.add_argument("--vae", help="video VAE; MODEL/vae.safetensors if not given")
     dubbing.add_argument(
         "--judge", type=Path, action="append", default=[], help="SyncLipMAE weights that took no part; may be repeated"

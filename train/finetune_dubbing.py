@@ -1,8 +1,9 @@
 """`python -m train.finetune_dubbing --config train/configs/dubbing_toy.yaml --out runs/dubbing`: a dubbing model.
 
 Started again on the same folder it goes on from the last checkpoint. Written at every validation, of the averaged
-weights: OUT/audiopack.safetensors; in ComfyUI's layout OUT/transformer.safetensors, or OUT/vace_delta.safetensors (a
-LoRA file to ComfyUI) where a published model was fine-tuned. OUT/samples shows clips of the validation split.
+weights: OUT/audiopack.safetensors; in ComfyUI's layout OUT/transformer.safetensors, or, where a published model was
+fine-tuned, OUT/vace_delta.safetensors or OUT/vace_lora.safetensors (LoRA files to ComfyUI, both). OUT/samples shows
+clips of the validation split.
 """
 
 import argparse
@@ -31,9 +32,11 @@ from train.dubbing.codecs import open_codec
 from train.dubbing.config import DubbingConfig, load_dubbing_config
 from train.dubbing.dubber import Dubber, generate, to_lesson, to_segment
 from train.dubbing.export import export
+from train.dubbing.latents import CachedCodec
+from train.dubbing.patches import add_lora
 from train.dubbing.supervision import Supervisor, open_supervisor
 from train.dubbing.tokens import load_tokens
-from train.dubbing.transformers import open_transformer
+from train.dubbing.transformers import open_prompt, open_transformer
 from train.dubbing.windows import Cut, DubBatch, Windows
 from train.engine import MakeEngine, OneProcess, advance, launched
 from train.journal import Journal
@@ -60,7 +63,10 @@ class Run:
         self.config, self.checkpoint, self.out = config, checkpoint, out
         self.device, self.make_engine = torch.device(device), make_engine
         transformer = open_transformer(config)
-        dubber = Dubber(transformer, self._pack(transformer.inner_dim))
+        prompt = open_prompt(config.prompt, transformer.config.text_dim) if config.prompt else None
+        if config.trained == "lora":
+            add_lora(transformer, config.lora_rank)
+        dubber = Dubber(transformer, self._pack(transformer.inner_dim), prompt)
         if config.trained == "vace":
             for name, parameter in dubber.transformer.named_parameters():
                 parameter.requires_grad_(name.startswith("vace_"))
@@ -71,6 +77,8 @@ class Run:
         self.codec = open_codec(config.vae)
         if isinstance(self.codec, torch.nn.Module):
             self.codec.to(self.device)
+        if config.data.latents_gb:
+            self.codec = CachedCodec(self.codec, out / "latents", config.data.latents_gb)
         self.supervisor: Supervisor | None = None  # of the losses on decoded frames, where some are on
         self.step = 0
         if not self.state_path.exists():

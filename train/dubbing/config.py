@@ -7,7 +7,7 @@ from synclip_core.errors import SyncLipError
 from synclip_core.models.audiopack import INJECT_AT
 from train.config import OptimConfig, read_config
 
-TRAINED = ("all", "vace")
+TRAINED = ("all", "vace", "lora")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class DubDataConfig:
     min_offset_confidence: float = 0.05  # a web clip whose own offset is less clear is driven by its vocal tokens only
     size: int = 96  # of a face crop, pixels; a multiple of 16
     frames: int = 17  # target frames of a sample, as in the paper; 4 n + 1
+    stride: int = 1  # frames between the places where samples may begin; over 1 a cache of latents is hit sooner
+    latents_gb: float = 0.0  # latents kept in OUT/latents, for a video VAE that costs more than reading a file
     flip: float = 0.5  # share of samples that are mirrored
     cache_gb: float = 4.0  # decoded clips kept in memory
 
@@ -80,7 +82,9 @@ class DubbingConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     pack: PackConfig = field(default_factory=PackConfig)
     data: DubDataConfig = field(default_factory=DubDataConfig)
-    trained: str = "all"  # "vace" rests Wan's own blocks, as the paper does
+    prompt: str = ""  # a file of train.encode_prompt, used for every sample; empty: no text
+    trained: str = "all"  # "vace" rests Wan's own blocks, as the paper does; "lora": adapters on the VACE blocks
+    lora_rank: int = 32
     audio_share: float = 0.5  # of samples driven by audio tokens, the others by vocal tokens
     drop_history: float = 0.1  # of steps without the continuity reference (section 4.4)
     # Not in the paper: of samples without any token, so that audio guidance has something to push away from.
@@ -113,6 +117,9 @@ def load_dubbing_config(path: str | Path) -> DubbingConfig:
             raise SyncLipError(f"{path}: {name} is {value!r}; expected one of {', '.join(known)}")
     if config.data.frames % 4 != 1:
         raise SyncLipError(f"{path}: data.frames is {config.data.frames}; a video VAE takes 4 n + 1, for example 17")
+    for name, value in (("lora_rank", config.lora_rank), ("data.stride", config.data.stride)):
+        if value < 1:
+            raise SyncLipError(f"{path}: {name} is {value}; expected 1 or more")
     if config.data.size % 16:
         raise SyncLipError(f"{path}: data.size is {config.data.size}; expected a multiple of 16")
     if config.transformer.layers % config.transformer.vace_layers:

@@ -58,22 +58,25 @@ def to_lesson(batch: DubBatch, codec: Codec, config: DubbingConfig, noise: Noise
 
 
 class Dubber(nn.Module):
-    """transformer: diffusers' WanVACETransformer3DModel."""
+    """transformer: diffusers' WanVACETransformer3DModel; prompt: [L, text_dim] of every sample, None for no text."""
 
-    def __init__(self, transformer: nn.Module, pack: AudioPack) -> None:
+    prompt: Tensor
+
+    def __init__(self, transformer: nn.Module, pack: AudioPack, prompt: Tensor | None = None) -> None:
         super().__init__()
         self.transformer, self.pack = transformer, pack
+        nothing = torch.zeros(1, transformer.config.text_dim)
+        self.register_buffer("prompt", nothing if prompt is None else prompt, persistent=False)
 
     def velocity(self, noisy: Tensor, level: Tensor, segment: Segment) -> Tensor:
         """What the transformer says. noisy: as Segment.clean; level: [B], 0 clean .. 1 noise."""
         packed = self.pack(segment.tokens, segment.valid)
         control = on_latents(packed, noisy.shape[2], segment.references)
-        text = noisy.new_zeros(len(noisy), 1, self.transformer.config.text_dim)
         with injected(embedding_of(self.transformer, self.pack.config.inject_at), control):
             return self.transformer(
                 hidden_states=noisy,
                 timestep=level * 1000,
-                encoder_hidden_states=text,
+                encoder_hidden_states=self.prompt.to(noisy).expand(len(noisy), -1, -1),
                 control_hidden_states=segment.context,
                 return_dict=False,
             )[0]

@@ -13,27 +13,27 @@ from train.dubbing.codecs import open_codec
 from train.dubbing.config import DubbingConfig
 from train.dubbing.dubber import Dubber
 from train.dubbing.layouts import to_comfy
-from train.dubbing.transformers import open_transformer
+from train.dubbing.patches import apply_patch, differences, low_rank
+from train.dubbing.transformers import open_prompt, open_transformer
 
-PACK, WHOLE, DELTA = "audiopack.safetensors", "transformer.safetensors", "vace_delta.safetensors"
+PACK, WHOLE = "audiopack.safetensors", "transformer.safetensors"
+PROMPT = "prompt.safetensors"  # the text that it learned with, if it did
+PATCHES = {"vace": "vace_delta.safetensors", "lora": "vace_lora.safetensors"}  # by what was trained
 
 
 def export(out: Path, dubber: Dubber, config: DubbingConfig, model: str, metadata: dict[str, Any]) -> None:
-    """OUT/audiopack.safetensors, and of the transformer all of it where all of it learned, else the differences, which
+    """OUT/audiopack.safetensors, and of the transformer all of it where all of it learned, else what changed, which
     ComfyUI's LoraLoaderModelOnly adds to the original. model: sha256 of the SyncLipMAE."""
     save_audiopack(out / PACK, AudioPackFile(dubber.pack, model, metadata))
-    learned = to_comfy({k: v.detach().cpu().float() for k, v in dubber.transformer.state_dict().items()})
+    learned = {k: v.detach().cpu().float() for k, v in dubber.transformer.state_dict().items()}
+    if config.prompt:
+        save_safetensors(out / PROMPT, {"prompt": dubber.prompt.cpu()}, {})
     if config.trained == "all":
-        save_safetensors(out / WHOLE, {k: v.contiguous() for k, v in learned.items()}, {})
+        save_safetensors(out / WHOLE, {k: v.contiguous() for k, v in to_comfy(learned).items()}, {})
         return
-    original = to_comfy(open_transformer(config).state_dict())
-    changed = {k: v - original[k].float() for k, v in learned.items() if not torch.equal(v, original[k].float())}
-    save_safetensors(out / DELTA, {_patch(k): v.half().contiguous() for k, v in changed.items()}, {})
-
-
-def _patch(name: str) -> str:
-    """ComfyUI's name of a difference that is added to a weight (comfy/lora.py)."""
-    return f"diffusion_model.{name.removesuffix('.weight')}.diff"
+    original = {} if config.trained == "lora" else open_transformer(config).state_dict()
+    patch = differences(original, learned) if original else low_rank(learned)
+    save_safetensors(out / PATCHES[config.trained], patch, {})
 
 
 @dataclass
@@ -53,10 +53,16 @@ class Trained:
         return float(self.file.metadata["crop"]["margin"])
 
 
-def load_trained(folder: Path, vae: str, device: str = "cpu") -> Trained:
-    """From the folder of a run that began at random. Raises SyncLipError where a file is missing or damaged."""
+def load_trained(folder: Path, vae: str, transformer: str = "", device: str = "cpu") -> Trained:
+    """transformer: the published weights that a run began with, in either layout; empty where all of it learned. Raises
+    SyncLipError where a file is missing or damaged."""
     file = load_audiopack(folder / PACK)
-    dubber = Dubber(open_transformer(DubbingConfig(transformer_path=str(folder / WHOLE))), file.network)
+    model = open_transformer(DubbingConfig(transformer_path=transformer or str(folder / WHOLE)))
+    for name in PATCHES.values() if transformer else ():
+        if (folder / name).is_file():
+            apply_patch(model, folder / name)
+    text = folder / PROMPT
+    dubber = Dubber(model, file.network, open_prompt(text, model.config.text_dim) if text.is_file() else None)
     codec = open_codec(vae)
     if isinstance(codec, torch.nn.Module):
         codec.to(device)

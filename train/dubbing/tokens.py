@@ -13,6 +13,7 @@ from tqdm import tqdm
 from synclip_core.checkpoint import Checkpoint
 from synclip_core.commands.atomic import atomic_path
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
+from train import distributed
 from train.data.clip import Clip
 from train.data.noise import Noise
 from train.data.sampling import ClipStore
@@ -35,20 +36,27 @@ class ClipTokens:
 
 
 def load_tokens(checkpoint: Checkpoint, store: ClipStore, cache: Path) -> dict[str, ClipTokens]:
-    """Of all clips, by key. Those in `cache` already are read from there."""
+    """Of all clips, by key. Those in `cache` already are read from there; processes share the others."""
     folder = cache / checkpoint.sha256[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    found = {}
-    for key in tqdm(sorted(store.meta), desc="tokens", unit="clip", leave=False, disable=None):
-        path = folder / f"{key.replace('/', '_')}.safetensors"
-        try:
-            kept = load_file(path) if path.is_file() else {}
-            found[key] = ClipTokens(*(kept[name] for name in KEPT))
-        except (OSError, SafetensorError, KeyError):  # not there yet, or damaged
-            found[key] = clip_tokens(checkpoint.model, store[key])
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(save(dict(vars(found[key]))))
-    return found
+    paths = {key: folder / f"{key.replace('/', '_')}.safetensors" for key in sorted(store.meta)}
+    mine = list(paths)[distributed.rank() :: distributed.size()]
+    for key in tqdm(mine, desc="tokens", unit="clip", leave=False, disable=None):
+        if _read(paths[key]) is None:
+            with atomic_path(paths[key]) as temporary:
+                temporary.write_bytes(save(dict(vars(clip_tokens(checkpoint.model, store[key])))))
+    distributed.wait()
+    found = {key: _read(path) for key, path in paths.items()}
+    return {key: held for key, held in found.items() if held is not None}
+
+
+def _read(path: Path) -> ClipTokens | None:
+    """None where it is not there yet, or damaged."""
+    try:
+        kept = load_file(path) if path.is_file() else {}
+        return ClipTokens(*(kept[name] for name in KEPT))
+    except (OSError, SafetensorError, KeyError):
+        return None
 
 
 @torch.inference_mode()

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from synclip_core.checkpoint import read_safetensors
 from synclip_core.errors import SyncLipError
 from train.dubbing.config import DubbingConfig
@@ -32,6 +34,18 @@ def open_transformer(config: DubbingConfig) -> Any:
         model = _from_comfy(path)
     model.inner_dim = model.config.num_attention_heads * model.config.attention_head_dim
     return model
+
+
+def open_prompt(path: str | Path, text_dim: int) -> Tensor:
+    """A file of train.encode_prompt, [L, text_dim]. Raises SyncLipError."""
+    tensors, _ = read_safetensors(path)
+    prompt = tensors.get("prompt")
+    if prompt is None or prompt.ndim != 2 or prompt.shape[1] != text_dim:
+        raise SyncLipError(
+            f"{path}: no text for this transformer, which takes rows of {text_dim}; expected a file of "
+            "train.encode_prompt"
+        )
+    return prompt.float()
 
 
 def _from_comfy(path: Path) -> Any:

@@ -70,7 +70,7 @@ class Windows:
         """Where a sample may begin: the face is seen in all its frames and in the one before."""
         need = self.config.data.frames + 1
         seen = np.lib.stride_tricks.sliding_window_view(self.tokens[key].seen.numpy(), need).all(1)
-        return np.flatnonzero(seen) + 1
+        return (np.flatnonzero(seen) + 1)[:: self.config.data.stride]
 
     def draw(self, step: int, slots: Sequence[int]) -> DubBatch:
         """The samples of these slots of a step's batch."""
@@ -112,7 +112,7 @@ class Windows:
         keys = self.sources[rng.choice(len(self.sources), p=self.weight)]
         key = keys[rng.integers(len(keys))]
         first = int(rng.choice(self.starts(key)))
-        seen = np.flatnonzero(self.tokens[key].seen.numpy())
+        seen = np.flatnonzero(self.tokens[key].seen.numpy())[:: config.data.stride]
         away = seen[(seen < first - 1) | (seen >= first + config.data.frames)]
         identity = int(rng.choice(away if len(away) else seen))
         audio = rng.random() < config.audio_share and self.heard(key)
