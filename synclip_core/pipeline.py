@@ -35,7 +35,7 @@ from .transcript import Transcript
 
 Progress = Callable[[int, int], None]
 Watch = Callable[[TrackChunk], None]
-MAX_SIDE = 1280  # larger pictures are reduced while decoding: a face in them is still larger than a crop
+MAX_SIDE = 1280  # larger pictures are reduced while decoding, here and for shards
 BLOCK_PIXELS = 64 * 224 * 224  # of frames that are encoded together: 64 of base, 4 of paper
 MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
 

@@ -31,6 +31,7 @@ from synclip_core.media.selection import TrackCollector, select_tracks
 from synclip_core.media.track_output import TrackChunk
 from synclip_core.media.tracking import FaceTracker, TrackOptions
 from synclip_core.media.video import iter_ticks
+from synclip_core.pipeline import MAX_SIDE
 from train.data.clip import Clip
 from train.data.corpora import CORPORA, corpus_rows
 from train.data.shards import encode_sample, write_shard
@@ -77,7 +78,7 @@ def video_samples(folder: Path, row: dict[str, Any], tracker: FaceTracker) -> li
     path, sound = folder / row["file"], folder / row.get("sound", row["file"])
     if not probe(sound).has_audio:
         raise SyncLipError("no audio track")
-    reader = iter_ticks(path, max_side=1280)
+    reader = iter_ticks(path, max_side=MAX_SIDE)
     collector, chunks = TrackCollector(), []
     try:
         for chunk in tracker.run(reader):
