@@ -163,6 +163,7 @@ def test_a_published_model_keeps_its_own_blocks_and_hands_on_what_changed(data, 
     delta = load_file(tmp_path / "second" / "vace_delta.safetensors")
     names = {name.removeprefix("diffusion_model.").split(".")[0] for name in delta}
     assert names == {"vace_blocks", "vace_patch_embedding"} and all(name.endswith(".diff") for name in delta)
+    assert not any("modulation" in name for name in delta)  # which ComfyUI would not add
     original, learned = load_file(start), load_file(tmp_path / "second" / "last.safetensors")
     changed = learned["average.transformer.vace_blocks.0.proj_out.weight"] - original["vace_blocks.0.after_proj.weight"]
     given = delta["diffusion_model.vace_blocks.0.after_proj.diff"]

@@ -33,7 +33,7 @@ from train.dubbing.config import DubbingConfig, load_dubbing_config
 from train.dubbing.dubber import Dubber, generate, to_lesson, to_segment
 from train.dubbing.export import export
 from train.dubbing.latents import CachedCodec
-from train.dubbing.patches import add_lora
+from train.dubbing.patches import add_lora, patchable
 from train.dubbing.supervision import Supervisor, open_supervisor
 from train.dubbing.tokens import load_tokens
 from train.dubbing.transformers import open_prompt, open_transformer
@@ -69,7 +69,7 @@ class Run:
         dubber = Dubber(transformer, self._pack(transformer.inner_dim), prompt)
         if config.trained == "vace":
             for name, parameter in dubber.transformer.named_parameters():
-                parameter.requires_grad_(name.startswith("vace_"))
+                parameter.requires_grad_(patchable(name))
         if config.optim.checkpointing:
             dubber.transformer.enable_gradient_checkpointing()
         self.dubber = dubber.to(self.device).train()

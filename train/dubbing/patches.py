@@ -16,6 +16,12 @@ PREFIX = "diffusion_model."  # ComfyUI's, of the weights of a MODEL
 _ADAPTED = r"vace_blocks\.\d+\.(attn[12]\.(to_q|to_k|to_v|to_out\.0)|ffn\.net\.0\.proj|ffn\.net\.2|proj_out)"
 
 
+def patchable(name: str) -> bool:
+    """Whether a weight, in diffusers' names, is of the VACE blocks and ComfyUI can add to it: without a word its LoRA
+    loader passes over weights that a block itself holds (0.3.64, ModelPatcher._load_list)."""
+    return name.startswith("vace_") and not name.endswith("scale_shift_table")
+
+
 def add_lora(transformer: Any, rank: int) -> None:
     """Low-rank adapters on the VACE blocks of diffusers' transformer, which change nothing at first; only they learn.
 
