@@ -13,11 +13,10 @@ from ..synclip_core.media.selection import Choice, TrackCollector, select_tracks
 from ..synclip_core.media.track_output import TrackChunk, TrackOptions
 from ..synclip_core.media.tracking import FaceTracker
 from ..synclip_core.media.video import SourceFrame, iter_ticks
-from ..synclip_core.pipeline import MAX_SIDE
+from ..synclip_core.pipeline import decode_side
 from .progress import counted
 from .values import Faces
 
-MODEL_SIDE = 112  # crops up to this lose nothing when large pictures are reduced while decoding
 SHOWN, COLUMNS, CELL = 6, 3, 320
 
 
@@ -28,7 +27,7 @@ def track_file(
     info = probe(path)
     if not info.has_video:
         raise SyncLipError(f"{path}: no video track; expected a video with a face.")
-    reader = iter_ticks(path, max_side=MAX_SIDE if crop_size <= MODEL_SIDE and not margin else None)
+    reader = iter_ticks(path, max_side=None if margin else decode_side(crop_size))
     wanted = {int((k + 0.5) * reader.expected / SHOWN) for k in range(SHOWN)}
     shown: dict[int, Image.Image] = {}
     collector = TrackCollector()

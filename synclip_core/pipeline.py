@@ -35,9 +35,15 @@ from .transcript import Transcript
 
 Progress = Callable[[int, int], None]
 Watch = Callable[[TrackChunk], None]
-MAX_SIDE = 1280  # larger pictures are reduced while decoding, here and for shards
+MAX_SIDE = 1280  # see decode_side
 BLOCK_PIXELS = 64 * 224 * 224  # of frames that are encoded together: 64 of base, 4 of paper
 MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
+
+
+def decode_side(face: int) -> int:
+    """Pixels of the longest side that is decoded for faces of `face` pixels, in inference and for shards alike; larger
+    pictures are reduced on the way, which such small crops do not notice."""
+    return round(MAX_SIDE * max(1.0, face / 112))
 
 
 @dataclass
@@ -276,7 +282,7 @@ class SyncPipeline:
         """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
         if self._tracker is None:
             self._tracker = FaceTracker(self.options, device=self.device)
-        reader = iter_ticks(path, max_side=MAX_SIDE)
+        reader = iter_ticks(path, max_side=decode_side(self.options.crop_size))
         found = _Found(keep)
 
         def counted() -> Iterator[tuple[int, SourceFrame]]:

@@ -47,7 +47,7 @@ def test_samples_hold_the_face_and_its_sound(shards: Path) -> None:
     clips = [decode_sample(key, parts) for key, parts in read_shard(path)]
     sound = read_audio(CLIP)
     for clip in clips:
-        assert clip.crops.shape[1:] == (prepare.CROP, prepare.CROP, 3)
+        assert clip.crops.shape[1:] == (128, 128, 3)
         assert clip.valid.mean() > 0.9 and len(clip.geometry) == len(clip.crops) == len(clip.valid)
         # mouth and chin lie where the canonical square has them, and the mouth moves
         middle = clip.geometry.mean((0, 1))
@@ -63,6 +63,19 @@ def test_a_second_run_does_nothing_twice(folder: Path, shards: Path) -> None:
     before = path.stat().st_mtime_ns
     assert prepare.main(["--data", str(folder), "--out", str(shards)]) == 0
     assert path.stat().st_mtime_ns == before
+
+
+def test_faces_of_another_size(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(CLIP, tmp_path / "in" / "head.mp4")
+    arguments = ["--data", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    assert prepare.main([*arguments, "--face", "200"]) == 0
+    (path,) = (tmp_path / "out").glob("*.tar")
+    clip = decode_sample("x", next(parts for _, parts in read_shard(path)))
+    # 210 is the next that leaves an even crop; the margin stays what the models know
+    assert clip.crops.shape[1:] == (240, 240, 3) and clip.margin == pytest.approx(1 / 14)
+    assert prepare.main(arguments) == 4
+    assert "holds faces of 210 pixels" in capsys.readouterr().err
 
 
 def test_nothing_to_do_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

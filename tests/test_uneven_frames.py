@@ -17,7 +17,6 @@ from synclip_core.checkpoint import save_checkpoint
 from synclip_core.cli import main
 from synclip_core.demo import CLIP
 from synclip_core.media.crop import model_frames
-from synclip_core.media.tracking import FaceTracker, TrackOptions
 from synclip_core.models.config import VisualConfig, tiny
 from synclip_core.models.synclipmae import SyncLipMAE
 from synclip_core.models.visual_encoder import VOCAL
@@ -64,8 +63,7 @@ def streams(pipeline: SyncPipeline, crops: list[np.ndarray]) -> TokenStreams:
 @pytest.fixture(scope="module")
 def training_clips() -> list[Clip]:
     """The samples that train.prepare makes of the demo clip, before H.264."""
-    tracker = FaceTracker(TrackOptions(crop_size=prepare.CROP, margin=prepare.MARGIN, missing="interpolate"))
-    return prepare.video_samples(CLIP.parent, ROW, tracker)
+    return prepare.video_samples(CLIP.parent, ROW)
 
 
 def trained_prompts(pipeline: SyncPipeline, clip: Clip) -> np.ndarray:

@@ -31,13 +31,14 @@ from synclip_core.media.selection import TrackCollector, select_tracks
 from synclip_core.media.track_output import TrackChunk
 from synclip_core.media.tracking import FaceTracker, TrackOptions
 from synclip_core.media.video import iter_ticks
-from synclip_core.pipeline import MAX_SIDE
+from synclip_core.pipeline import decode_side
 from train.data.clip import Clip
 from train.data.corpora import CORPORA, corpus_rows
 from train.data.shards import encode_sample, write_shard
 from train.evaluation.tables import write_json
 
-CROP, MARGIN = 128, 1 / 14  # 112 pixels of face and room around it for geometric jitter
+FACE, MARGIN = 112, 1 / 14  # pixels of face, and room around it for geometric jitter
+WHOLE = 14  # faces of a multiple of it have a whole and even number of pixels with their margin
 SEGMENT, SHORTEST = 150, 25  # ticks of a sample
 VIDEOS_A_SHARD = 64
 SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg"}
@@ -73,15 +74,15 @@ def list_videos(folder: Path) -> list[dict[str, Any]]:
     return [{"file": name, "subject": name, **common} for name in names]
 
 
-def video_samples(folder: Path, row: dict[str, Any], tracker: FaceTracker) -> list[Clip]:
+def video_samples(folder: Path, row: dict[str, Any], face: int = FACE) -> list[Clip]:
     """The main face of a video as samples of about SEGMENT ticks. Raises SyncLipError when there is nothing to use."""
     path, sound = folder / row["file"], folder / row.get("sound", row["file"])
     if not probe(sound).has_audio:
         raise SyncLipError("no audio track")
-    reader = iter_ticks(path, max_side=MAX_SIDE)
+    reader = iter_ticks(path, max_side=decode_side(face))
     collector, chunks = TrackCollector(), []
     try:
-        for chunk in tracker.run(reader):
+        for chunk in _tracker(face).run(reader):
             collector.add(chunk)
             chunks.append(chunk)
     finally:
@@ -121,12 +122,13 @@ def track_samples(chunks: list[TrackChunk], audio: np.ndarray, row: dict[str, An
 
 @dataclass(frozen=True)
 class Group:
-    """The videos of one shard, of one split; `start` is the first one's number in it."""
+    """The videos of one shard, of one split; `start` is the first one's number in it. face: of its crops, pixels."""
 
     split: str
     start: int
     rows: list[dict[str, Any]]
     corpus: str = ""
+    face: int = FACE
 
     @property
     def name(self) -> str:
@@ -139,12 +141,15 @@ def write_group(folder: Path, out: Path, group: Group) -> dict[str, Any]:
     shard = out / f"{group.name}.tar"
     notes = shard.with_suffix(".json")
     if shard.exists() and notes.exists():
-        return json.loads(notes.read_text(encoding="utf-8"))
+        kept = json.loads(notes.read_text(encoding="utf-8"))
+        if kept.get("face", FACE) != group.face:
+            raise SyncLipError(f"{shard}: holds faces of {kept.get('face', FACE)} pixels; choose another --out folder")
+        return kept
     samples: dict[str, dict[str, bytes]] = {}
-    kept: dict[str, Any] = {"samples": 0, "ticks": 0, "refused": {}}
+    kept = {"samples": 0, "ticks": 0, "face": group.face, "refused": {}}
     for row in group.rows:
         try:
-            for clip in video_samples(folder, row, _tracker()):
+            for clip in video_samples(folder, row, group.face):
                 samples[clip.key] = encode_sample(clip)
                 kept["ticks"] += len(clip)
         except SyncLipError as error:
@@ -156,20 +161,28 @@ def write_group(folder: Path, out: Path, group: Group) -> dict[str, Any]:
 
 
 @cache
-def _tracker() -> FaceTracker:
+def _tracker(face: int) -> FaceTracker:
     """One a process: its networks are loaded once."""
-    return FaceTracker(TrackOptions(crop_size=CROP, margin=MARGIN, missing="interpolate"))
+    size = round(face * (1 + 2 * MARGIN))
+    return FaceTracker(TrackOptions(crop_size=size, margin=MARGIN, missing="interpolate"))
 
 
 def prepare(
-    folder: Path, out: Path, rows: list[dict[str, Any]], part: tuple[int, int], processes: int = 1, corpus: str = ""
+    folder: Path,
+    out: Path,
+    rows: list[dict[str, Any]],
+    part: tuple[int, int],
+    processes: int = 1,
+    corpus: str = "",
+    face: int = FACE,
 ) -> dict[str, Any]:
     """Write the shards of these rows; returns the report that also lies in out/report-I-of-N.json."""
     out.mkdir(parents=True, exist_ok=True)
     groups = []
     for split in sorted({row["split"] for row in rows}):
         own = [row for row in rows if row["split"] == split]
-        groups += [Group(split, i, own[i : i + VIDEOS_A_SHARD], corpus) for i in range(0, len(own), VIDEOS_A_SHARD)]
+        starts = range(0, len(own), VIDEOS_A_SHARD)
+        groups += [Group(split, i, own[i : i + VIDEOS_A_SHARD], corpus, face) for i in starts]
     groups = groups[part[0] :: part[1]]
     total = Counter[str]()
     refused: dict[str, str] = {}
@@ -215,13 +228,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the splits that a corpus does not have")
     parser.add_argument("--processes", type=int, default=1, help="that work beside each other, a shard each")
     parser.add_argument("--part", default="0/1", metavar="I/N", help="work on part I of N, one process each")
+    parser.add_argument(
+        "--face",
+        type=int,
+        default=FACE,
+        help=f"pixels of a face without its margin (default: {FACE}); the longer side of the config's image_size. A "
+        "video's faces are in memory at once: at 1024, 4 MB a frame",
+    )
     options = parser.parse_args(arguments)
+    face = -(-options.face // WHOLE) * WHOLE
     try:
         index, count = (int(x) for x in options.part.split("/"))
         layout, data = options.layout, options.data
         rows = corpus_rows(data, layout, options.seed) if layout else list_videos(data)
         rows = [row for row in rows if not options.split or row["split"] in options.split]
-        report = prepare(data, options.out, rows, (index, count), max(1, options.processes), layout or "")
+        report = prepare(data, options.out, rows, (index, count), max(1, options.processes), layout or "", face)
     except SyncLipError as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 4
