@@ -77,7 +77,13 @@ def test_no_words_where_what_is_bundled_does_not_fit_and_an_error_where_one_was_
 
 
 def figures(lag=0, **more):
-    return {"j": {"identity": 0.5, "conf": 1.0, "at_zero": 0.2, "lag": lag}, "mouth": 0.4, "lips": 0.1, **more}
+    return {
+        "j": {"identity": 0.5, "conf": 1.0, "at_zero": 0.2, "lag": lag},
+        "mouth": 0.4,
+        "lips": 0.1,
+        "moves": 0.02,
+        **more,
+    }
 
 
 def test_a_row_is_the_mean_of_what_its_clips_have():
@@ -87,6 +93,7 @@ def test_a_row_is_the_mean_of_what_its_clips_have():
     row = mean_row("audio", rows, ["j"], {"j": {"frames": 0.25, "motion": 0.125}})
     assert row["WER %"] == 12.5  # one word of eight, not the mean of the clips
     assert row["j: lag 0 %"] == 33.3 and row["mouth r"] == 0.4 and row["changed outside"] == 3
+    assert row["lips open"] == 0.1 and row["lips move"] == 0.02
     assert row["j: FD frames"] == 0.25 and row["j: FD motion"] == 0.125 and row["SSIM"] is None
     silence = mean_row("silence", [{"j": {"identity": 0.5}, "lips": 0.1}], ["j"], {})
     assert silence["j: lag 0 %"] is None and silence["WER %"] is None and silence["lips open"] == 0.1

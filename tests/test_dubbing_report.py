@@ -98,6 +98,9 @@ def test_the_report_has_a_row_for_each_kind_of_dub(tmp_path, clip, capsys):
     assert rows["real"]["WER %"] == rows["untouched"]["WER %"] > 0 and rows["silence"]["WER %"] is None
     name = "the driver itself"
     assert rows["silence"][f"{name}: conf"] is rows["silence"]["mouth r"] is None and rows["silence"]["lips open"] > 0
+    mouth = opening(*(getattr(follow_face(clip, 64), name) for name in ("landmarks", "seen")))
+    assert rows["untouched"]["lips open"] == pytest.approx(np.nanmean(mouth), abs=1e-3)
+    assert rows["untouched"]["lips move"] == pytest.approx(np.nanstd(mouth), abs=1e-3)
     assert all(row[f"{name}: FD frames"] > 0.01 and row[f"{name}: FD motion"] > 0 for row in dubbed)
     assert rows["reference"][f"{name}: FD frames"] > 0 and report["samples"]["unseen trusted"]["face_clips"] == 4
     assert rows["own voice"][f"{name}: identity"] is None and report["judges"][name]["people"] == 1  # nobody to compare

@@ -107,6 +107,7 @@ def _measure(pair: Pair, judges: Sequence[Judge], people: dict[str, People], wor
         row, target = pair.rows[name], own if name == "own voice" else other
         mouth = judges[0].look(video).mouth
         head: dict[str, Any] = {"row": name, "own": own.file, "other": other.file, "lips": average(mouth)}
+        head["moves"] = average([np.nanstd(mouth)]) if np.isfinite(mouth).any() else None
         if name != "silence":  # which has no mouth or voice to follow
             head["mouth"] = correlation(mouth, judges[0].look(target.path).mouth)
         for judge in judges:

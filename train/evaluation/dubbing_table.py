@@ -30,6 +30,7 @@ def mean_row(
         told[f"{judge}: FD motion"] = average([distances.get("motion")])
     told["mouth r"] = average(row.get("mouth") for row in rows)
     told["lips open"] = average(row.get("lips") for row in rows)
+    told["lips move"] = average(row.get("moves") for row in rows)
     told["WER %"] = _word_errors(rows)
     told["SSIM"] = average(row.get("ssim") for row in rows)
     told["PSNR dB"] = average(row.get("psnr") for row in rows)
@@ -81,8 +82,10 @@ def _legend(report: Mapping[str, Any]) -> str:
             f"of single frames, and of how they move within {CLIP}. reference: every second stretch of the source from",
             "those between, half as many; a dub shares heads and light with its source, so it may come below.",
             f"identity: cosine with the source's token, the mean of the split's people taken off ({people});",
-            "reference: all other people. lips open: in units of the distance of the eyes.",
-            "WER: of a reader of the tokens that drive the dub. SSIM, PSNR: within the pasted mask.",
+            "reference: all other people. lips open, move: mean and deviation of their opening within a clip, in units",
+            "of the distance of the eyes; shut lips are some way apart too, more with some people.",
+            "WER: of a reader of the tokens that drive the dub; sentences share words, so untouched shows the chance.",
+            "SSIM, PSNR: within the pasted mask.",
             "step, join: change in the hole to the next frame, in grey levels, within a segment and between two.",
         ]
     )
