@@ -1,6 +1,7 @@
 """The dubbing report, end to end on two short clips with a model that never learned, and its measures by themselves."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from synclip_core.dubbing.parts import parts_of  # noqa: E402
 from synclip_core.media.video import iter_frames  # noqa: E402
 from synclip_core.media.writer import VideoWriter  # noqa: E402
 from train import evaluate  # noqa: E402
-from train.evaluation.dubbing_measure import Change, correlation, opening  # noqa: E402
+from train.evaluation.dubbing_judge import opening  # noqa: E402
+from train.evaluation.dubbing_measure import Change, correlation  # noqa: E402
+from train.evaluation.dubbing_pairs import Subject, tokens_of  # noqa: E402
 
 FRAMES = 40
 
@@ -54,6 +57,7 @@ def test_changes_are_seen_where_they_are(clip, face):
     assert kept.outside == 0 and kept.psnr > 26
     lost, _ = dubbed(clip, face, lambda crops, *_: np.zeros_like(crops))
     assert lost.outside == 0 and lost.psnr < 15
+    assert kept.ssim > 0.8 and lost.ssim < 0.4
     hurt, _ = dubbed(clip, face, lambda crops, *_: crops, hurt=True)
     assert hurt.outside == FRAMES / hurt.step
     flicker, parts = dubbed(clip, face, lambda crops, part, *_: np.full_like(crops, 40 + 5 * part.first))
@@ -63,7 +67,7 @@ def test_changes_are_seen_where_they_are(clip, face):
 
 
 def test_opening_is_the_mouths_and_correlates_with_itself(face):
-    mouth = opening(face)
+    mouth = opening(face.landmarks, face.seen)
     assert np.isfinite(mouth).mean() > 0.9 and 0 <= np.nanmin(mouth) < np.nanmax(mouth) < 1
     assert correlation(mouth, 3 * mouth + 1) == pytest.approx(1) and correlation(mouth, -mouth) == pytest.approx(-1)
     assert np.isnan(correlation(mouth, np.ones_like(mouth)))
@@ -78,13 +82,45 @@ def test_the_report_has_a_row_for_each_kind_of_dub(tmp_path, clip, capsys):
     (data / "clips.csv").write_text("\n".join(lines) + "\n")
     write_demo(tmp_path / "model")
     out, videos = tmp_path / "report.json", tmp_path / "videos"
+    texts = tmp_path / "texts.csv"
+    texts.write_text("file,text\na.mp4,bin blue at a one now\nb.mp4,bin blue at a one now\n")
     command = ["dubbing", "--data", data, "--model", tmp_path / "model", "--steps", 1, "--videos", videos, "--out", out]
+    command += ["--texts", texts]
     assert evaluate.main([str(word) for word in command]) == 0
     report = json.loads(out.read_text())
     assert report["clips"] == {"unseen trusted": 2}
     rows = {row["row"]: row for row in report["table"]["unseen trusted"]}
-    assert list(rows) == ["real", "untouched", "audio", "video", "shuffled", "own voice"]
+    assert list(rows) == ["real", "untouched", "audio", "video", "shuffled", "own voice", "silence", "reference"]
     assert rows["real"]["mouth r"] == rows["untouched"]["mouth r"] == 1  # both clips are the same
-    assert all(row["changed outside"] == 0 for row in rows.values()) and rows["own voice"]["PSNR dB"] > 5
-    assert len(list(videos.glob("*.mp4"))) == 8 and (videos / "sheet.png").exists()
+    dubbed = [rows[name] for name in ("audio", "video", "shuffled", "own voice", "silence")]
+    assert all(row["changed outside"] == 0 for row in dubbed)
+    assert [name for name, row in rows.items() if row["SSIM"] and row["PSNR dB"]] == ["own voice"]
+    assert rows["real"]["WER %"] == rows["untouched"]["WER %"] > 0 and rows["silence"]["WER %"] is None
+    name = "the driver itself"
+    assert rows["silence"][f"{name}: conf"] is rows["silence"]["mouth r"] is None and rows["silence"]["lips open"] > 0
+    mouth = opening(*(getattr(follow_face(clip, 64), name) for name in ("landmarks", "seen")))
+    assert rows["untouched"]["lips open"] == pytest.approx(np.nanmean(mouth), abs=1e-3)
+    assert rows["untouched"]["lips move"] == pytest.approx(np.nanstd(mouth), abs=1e-3)
+    assert all(row[f"{name}: FD frames"] > 0.01 and row[f"{name}: FD motion"] > 0 for row in dubbed)
+    assert rows["reference"][f"{name}: FD frames"] > 0 and report["samples"]["unseen trusted"]["face_clips"] == 4
+    assert rows["own voice"][f"{name}: identity"] is None and report["judges"][name]["people"] == 1  # nobody to compare
+    assert len(list(videos.glob("*.mp4"))) == 10 and (videos / "sheet.png").exists()
     assert "own voice" in capsys.readouterr().out
+
+
+def test_each_kind_of_dub_is_driven_by_its_own_tokens():
+    rng = np.random.default_rng(0)
+
+    def subject(valid):
+        audio, vocal, silence = rng.standard_normal((3, 8, 4))
+        return Subject(None, SimpleNamespace(audio=audio, vocal=vocal, valid=valid), silence, None)
+
+    own, other = subject(np.ones(8, bool)), subject(np.arange(8) > 2)
+    expected = {"audio": other.tokens.audio, "own voice": own.tokens.audio, "silence": own.silence}
+    for name, tokens in expected.items():
+        found, valid = tokens_of(name, own, other, 0)
+        assert found is tokens and valid.all()
+    found, valid = tokens_of("video", own, other, 0)
+    assert found is other.tokens.vocal and valid is other.tokens.valid
+    mixed, _ = tokens_of("shuffled", own, other, 0)
+    assert (mixed != other.tokens.audio).any() and sorted(mixed[:, 0]) == sorted(other.tokens.audio[:, 0])

@@ -111,20 +111,23 @@ def run_factors(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def run_dubbing(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from .dubbing.export import load_trained  # needs diffusers, which the others do not
-    from .evaluation.dubbing_measure import Judge
-    from .evaluation.dubbing_report import Options, dubbing_text, evaluate_dubbing
+    from .evaluation.dubbing_judge import Judge
+    from .evaluation.dubbing_pairs import Options
+    from .evaluation.dubbing_report import evaluate_dubbing
+    from .evaluation.dubbing_table import dubbing_text
+    from .evaluation.dubbing_words import open_words
 
     vae = str(args.vae or args.model / "vae.safetensors")
     trained = load_trained(args.model, vae, args.transformer or "", args.device)
     driver = SyncPipeline(args.checkpoint, device=args.device)
     judges = [Judge(f"{path.parent.name}/{path.stem}", SyncPipeline(path, device=args.device)) for path in args.judge]
-    if not judges:
-        judges = [Judge("the driver itself", driver)]
+    eye = Judge("the driver itself", driver)
+    words = open_words(eye, args.data, args.reader, args.texts, args.layout)
     if args.videos:
         args.videos.mkdir(parents=True, exist_ok=True)
     options = Options(args.clips, args.longest, args.steps, args.guidance, args.seed, args.videos)
     with tempfile.TemporaryDirectory() as work:
-        report = evaluate_dubbing(args.data, args.split, trained, driver, judges, options, Path(work))
+        report = evaluate_dubbing(args.data, args.split, trained, driver, judges or [eye], words, options, Path(work))
     return report, dubbing_text(report)
 
 
@@ -162,12 +165,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--false-claims", type=float, default=0.05, help="share of foreign audio given a lag (default: 0.05)"
     )
     fit.set_defaults(run=run_thresholds)
-    vsr = commands.add_parser("vsr", parents=[common], help="word and character errors of a lip reader on a split")
+    reading = argparse.ArgumentParser(add_help=False)
+    reading.add_argument("--reader", type=Path, help="lip reader; the bundled one if not given")
+    reading.add_argument("--texts", type=Path, help="what is said; GRID's alignments in DATA if not given")
+    reading.add_argument("--layout", choices=LAYOUTS, default="csv", help="of --texts (default: csv)")
+    vsr = commands.add_parser("vsr", parents=[common, reading], help="word and character errors of a lip reader")
     vsr.add_argument("--split", default="test", help="of clips.csv (default: test)")
-    vsr.add_argument("--reader", type=Path, help="lip reader to judge; the bundled one if not given")
     vsr.add_argument("--beam", type=_positive, help="texts followed at once; the reader's own number if not given")
-    vsr.add_argument("--texts", type=Path, help="what is said; GRID's alignments in DATA if not given")
-    vsr.add_argument("--layout", choices=LAYOUTS, default="csv", help="of --texts (default: csv)")
     vsr.set_defaults(run=run_vsr)
     attributes = commands.add_parser("attributes", parents=[common], help="an attribute head on a split")
     attributes.add_argument("--split", default="test", help="of clips.csv (default: test)")
@@ -178,7 +182,9 @@ def build_parser() -> argparse.ArgumentParser:
     factors.add_argument("--shards", type=Path, help="of train.prepare, for --pictures")
     factors.add_argument("--pictures", type=Path, help="PNG: faces restored with one token of another clip")
     factors.set_defaults(run=run_factors)
-    dubbing = commands.add_parser("dubbing", parents=[common], help="clips dubbed to other clips' voices and mouths")
+    dubbing = commands.add_parser(
+        "dubbing", parents=[common, reading], help="clips dubbed to other clips' voices and mouths"
+    )
     dubbing.add_argument("--split", default="test", help="of clips.csv (default: test)")
     dubbing.add_argument("--model", type=Path, required=True, help="OUT folder of train.finetune_dubbing")
     dubbing.add_argument("--transformer", help="the published Wan VACE weights that MODEL was fine-tuned from, if any")

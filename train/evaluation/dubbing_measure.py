@@ -1,71 +1,19 @@
-"""What is measured of one dubbed video (EVALUATION.md, Dubbing)."""
+"""What is measured of one dubbed video, against its source, pixel by pixel (EVALUATION.md, Dubbing)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from skimage.metrics import structural_similarity
 
 from synclip_core.dubbing.face import FacePath
 from synclip_core.dubbing.finish import paste_masks
 from synclip_core.dubbing.job import SQUARE_FEATHER
 from synclip_core.dubbing.parts import Part
-from synclip_core.errors import SyncLipError
 from synclip_core.media import geometry
-from synclip_core.media.audio import read_audio
 from synclip_core.media.paste import paste_face
-from synclip_core.metrics.distance import best_lag, distance_curve
-from synclip_core.metrics.lse import lip_sync_error
-from synclip_core.pipeline import SyncPipeline
 from synclip_core.vace import EDITED
 
-INNER_LIPS = (13, 14)  # of the mesh: upper and lower lip, in the middle
-EYES = (33, 263)
-
-
-@dataclass(frozen=True)
-class Sync:
-    """conf: LSE-C; at_zero: how much nearer than its median lag 0 is, over the whole clip; lag: frames."""
-
-    conf: float
-    distance: float
-    at_zero: float
-    lag: int | None
-
-
-class Judge:
-    """An embedding that looks at videos and listens to sounds; those that it saw already are remembered."""
-
-    def __init__(self, name: str, pipeline: SyncPipeline) -> None:
-        self.name, self.pipeline = name, pipeline
-        self._heard: dict[Path, np.ndarray] = {}
-
-    def sync(self, video: Path, sound: Path) -> Sync:
-        """The mouth of one file against the voice of another. Raises SyncLipError where either is missing."""
-        seen = self.pipeline.tokens(video, sound=False)
-        if sound not in self._heard:
-            self._heard[sound] = self.pipeline.audio_tokens(read_audio(sound))
-        count = min(len(seen.vocal), len(self._heard[sound]))
-        if not seen.valid[:count].any():
-            raise SyncLipError(f"{video}: no face was found")
-        pair = self._heard[sound][:count], seen.vocal[:count]
-        error = lip_sync_error(*pair, self.name, valid=seen.valid[:count])
-        curve = distance_curve(*pair, 15, seen.valid[:count])
-        return Sync(
-            error.lse_c if error.lse_c is not None else np.nan,
-            error.lse_d if error.lse_d is not None else np.nan,
-            float(np.nanmedian(curve) - curve[15]),
-            best_lag(curve),
-        )
-
-
-def opening(face: FacePath) -> np.ndarray:
-    """float64 [T]: distance of the inner lips in units of the eyes'; NaN where no face was seen."""
-    lips, eyes = (face.landmarks[:, list(pair)].astype(np.float64) for pair in (INNER_LIPS, EYES))
-    apart = np.linalg.norm(lips[:, 0] - lips[:, 1], axis=-1) / np.maximum(
-        np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=-1), 1e-6
-    )
-    return np.where(face.seen, apart, np.nan)
+WINDOW = 11  # pixels of SSIM's Gaussian window of 1.5 pixels
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -83,6 +31,7 @@ class Change:
         self.face, self.step = face, step
         self.outside = 0  # pixels that changed though the mask is zero there
         self.errors: list[float] = []  # mean squared error within the mask, of each frame, in 0..1
+        self.alike: list[float] = []  # SSIM within the mask, of each frame
         self.pictures: list[tuple[np.ndarray, np.ndarray]] = []
         self.steps: dict[int, tuple[float, float]] = {}  # tick -> change since the frame before, of source and result
         self._last: tuple[np.ndarray, np.ndarray] | None = None
@@ -109,6 +58,7 @@ class Change:
         solid = inside > 127
         if solid.any():
             self.errors.append(float(((before[solid].astype(np.float64) - after[solid]) ** 2).mean() / 255**2))
+            self.alike.append(_similarity(before, after, solid))
         self.pictures.append((before, after))
 
     def joins(self, parts: Sequence[Part]) -> tuple[float, float]:
@@ -122,6 +72,24 @@ class Change:
     def psnr(self) -> float:
         """dB, within the mask."""
         return float(-10 * np.log10(max(np.mean(self.errors), 1e-10))) if self.errors else np.nan
+
+    @property
+    def ssim(self) -> float:
+        """-1..1, within the mask."""
+        return float(np.nanmean(self.alike)) if np.isfinite(self.alike).any() else np.nan
+
+
+def _similarity(before: np.ndarray, after: np.ndarray, solid: np.ndarray) -> float:
+    """SSIM as Wang et al. 2004 have it, a channel at a time, over the pixels of the mask alone: around them nothing
+    changed. NaN for a face smaller than the window."""
+    rows, columns = (np.flatnonzero(solid.any(axis)) for axis in (1, 0))
+    reach = WINDOW // 2
+    box = tuple(slice(max(at[0] - reach, 0), at[-1] + reach + 1) for at in (rows, columns))
+    if min(solid[box].shape) < WINDOW:
+        return np.nan
+    wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    _, similar = structural_similarity(before[box], after[box], channel_axis=2, data_range=255, full=True, **wang)
+    return float(similar[solid[box]].mean())
 
 
 def _hole(face: FacePath, tick: int) -> tuple[slice, slice]:

@@ -1,61 +1,35 @@
 """Clips dubbed to the voice, and to the performance, of other clips: does the mouth follow, and nothing else change?
 
-Rows of the table: "real", the other clip's own video against its voice; "untouched", the clip as it is against that
-voice (chance); "audio" and "video", dubbed by the other clip's audio or vocal tokens; "shuffled", by its audio tokens
-in another order; "own voice", by the clip's own audio tokens, where the source shows what is right.
+Rows: "real", the other clip's own video against its voice; "untouched", the clip as it is against that voice (chance);
+"audio" and "video", dubbed by the other clip's audio or vocal tokens; "shuffled", by its audio tokens in another order;
+"own voice", by the clip's own audio tokens, where the source shows what is right; "silence", by those of digital
+silence. "reference" is no video but what a measure says of others: see dubbing_table.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 
 from synclip_core.commands.atomic import save_png
-from synclip_core.dubbing.face import FacePath, follow_face
-from synclip_core.dubbing.job import DubOptions, dub
 from synclip_core.errors import SyncLipError
 from synclip_core.media.info import probe
 from synclip_core.pipeline import SyncPipeline, TokenStreams
 from train.dubbing.export import Trained
-from train.dubbing.painter import TorchPainter
 
 from .clips import SUBSETS, Clip, read_clips
-from .dubbing_measure import Change, Judge, correlation, opening
-from .tables import format_table, rounded
+from .dubbing_identity import People
+from .dubbing_judge import Judge
+from .dubbing_measure import correlation
+from .dubbing_pairs import DUBBED, ROWS, Options, Pair, dubbed_pair, subject_of
+from .dubbing_table import average, mean_row, plain
+from .dubbing_words import Words
+from .frechet import face_clips, frame_features, frechet_distance, motion_features
 
-DUBBED = ("audio", "video", "shuffled", "own voice")
-ROWS = ("real", "untouched", *DUBBED)
-
-
-@dataclass
-class Options:
-    """clips: of each subset, none over `longest` s; steps, guidance: of sampling; videos: folder of the results, or
-    None."""
-
-    clips: int = 10
-    longest: float = 12.0
-    steps: int = 12
-    guidance: float = 1.0
-    seed: int = 0
-    videos: Path | None = None
-
-
-@dataclass
-class Subject:
-    """A clip with what dubbing and judging need of it."""
-
-    clip: Clip
-    tokens: TokenStreams
-    face: FacePath
-    mouth: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.mouth = opening(self.face)
+SHOWN = 3  # clips of each subset in the contact sheet
 
 
 def evaluate_dubbing(
@@ -64,23 +38,26 @@ def evaluate_dubbing(
     trained: Trained,
     driver: SyncPipeline,
     judges: Sequence[Judge],
+    words: Words | None,
     options: Options,
     work: Path,
 ) -> dict[str, Any]:
     """The report as plain data; results are written to options.videos or, for the time of measuring, to `work`.
 
-    driver: the pipeline whose tokens the AudioPack takes.
+    driver: the pipeline whose tokens the AudioPack takes; words: None where no sentence can be read.
     """
     trained.file.check(driver.checkpoint.sha256, driver.model.config.dim)
     clips, left_out = read_clips(data, split)
-    found: dict[str, list[dict[str, Any]]] = {}
-    skipped, sheets = list(left_out), []
+    clips, skipped = [clip for clip in clips if _short(clip, options)], list(left_out)
+    sheets: list[list[np.ndarray]] = []
+    people = {judge.name: _people(clips, judge) for judge in judges}
+    found: dict[str, list[Pair]] = {}
     for subset in SUBSETS:
-        chosen = _evenly([clip for clip in clips if clip.subset == subset and _short(clip, options)], options.clips)
+        chosen = _evenly([clip for clip in clips if clip.subset == subset], options.clips)
         subjects = []
         for clip in tqdm(chosen, desc=f"{subset}: faces", unit="clip", leave=False, disable=None):
             try:
-                subjects.append(_subject(clip, trained, driver))
+                subjects.append(subject_of(clip, trained, driver))
             except SyncLipError as error:
                 skipped.append({"file": clip.file, "reason": str(error)})
         if len(subjects) < 2:
@@ -88,10 +65,11 @@ def evaluate_dubbing(
         pairs = list(zip(subjects, subjects[1:] + subjects[:1], strict=True))
         found[subset] = []
         for number, (own, other) in enumerate(tqdm(pairs, desc=f"{subset}: dubs", unit="clip", disable=None)):
-            rows, pictures = _pair(own, other, trained, judges, options, work)
-            found[subset] += rows
-            if number < 3:
+            pair, pictures = dubbed_pair(own, other, trained, options, work)
+            if number < SHOWN:
                 sheets.append(pictures)
+            _measure(pair, judges, people, words)
+            found[subset].append(pair)
     if options.videos is not None and sheets:
         save_png(_sheet(sheets), options.videos / "sheet.png")
     return {
@@ -99,98 +77,86 @@ def evaluate_dubbing(
         "seed": options.seed,
         "steps": options.steps,
         "guidance": options.guidance,
-        "clips": {subset: len(rows) // len(ROWS) for subset, rows in found.items()},
-        "judges": [judge.name for judge in judges],
-        "table": {subset: [_mean(rows, name, judges) for name in ROWS] for subset, rows in found.items()},
-        "each": {subset: [_plain(row) for row in rows] for subset, rows in found.items()},
+        "clips": {subset: len(pairs) for subset, pairs in found.items()},
+        "judges": {name: {"people": len(known)} for name, known in people.items()},
+        "table": {subset: _table(pairs, judges, people) for subset, pairs in found.items()},
+        "samples": {subset: _samples(pairs, judges) for subset, pairs in found.items()},
+        "each": {
+            subset: [plain(row) for pair in pairs for row in pair.rows.values()] for subset, pairs in found.items()
+        },
         "left_out": skipped,
     }
 
 
-def dubbing_text(report: dict[str, Any]) -> str:
-    """The tables for people."""
-    return "\n\n".join(
-        format_table(f"Dubbing, {subset}, {report['clips'][subset]} clips", rows)
-        for subset, rows in report["table"].items()
-    )
+def _people(clips: list[Clip], judge: Judge) -> People:
+    """A clip of everyone in the split."""
+    found: dict[str, TokenStreams] = {}
+    for clip in tqdm(clips, desc=f"{judge.name}: people", unit="clip", leave=False, disable=None):
+        if clip.identity not in found:
+            try:
+                found[clip.identity] = judge.look(clip.path).tokens
+            except SyncLipError:  # told where it is dubbed
+                continue
+    return People(found)
 
 
-def _subject(clip: Clip, trained: Trained, driver: SyncPipeline) -> Subject:
-    tokens = driver.tokens(clip.path)
-    if not tokens.valid.any():
-        raise SyncLipError("no face was found")
-    return Subject(clip, tokens, follow_face(clip.path, trained.size, trained.margin))
-
-
-def _pair(
-    own: Subject, other: Subject, trained: Trained, judges: Sequence[Judge], options: Options, work: Path
-) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    rows, pictures = [], []
-    files = {"real": other.clip.path, "untouched": own.clip.path}
-    for name in DUBBED:
-        files[name] = (options.videos or work) / f"{own.clip.path.stem}-{name.replace(' ', '-')}.mp4"
-        tokens, valid = _tokens(name, own, other, options.seed)
-        painter = TorchPainter(
-            trained, torch.from_numpy(tokens), torch.from_numpy(valid), options.steps, options.guidance, options.seed
-        )
-        change = Change(own.face)
-        parts = dub(own.clip.path, files[name], own.face, painter, DubOptions(crf=12), watch=change.watch)
-        source, result = change.joins(parts)
-        psnr = change.psnr if name == "own voice" else np.nan
-        row = {"row": name, "psnr": psnr, "outside": change.outside, "join_source": source, "join": result}
-        inner = np.mean([step for tick, step in change.steps.items()], 0) if change.steps else (np.nan, np.nan)
-        rows.append({**row, "step_source": float(inner[0]), "step": float(inner[1])})
-        before, after = change.pictures[len(change.pictures) // 2]
-        pictures += [before, after] if not pictures else [after]
-    rows = [{"row": "real"}, {"row": "untouched"}, *rows]
-    for row in rows:
-        name = row["row"]
-        target = own if name == "own voice" else other
-        mouth = {"real": other.mouth, "untouched": own.mouth}.get(name)
-        if mouth is None:
-            mouth = opening(follow_face(files[name], trained.size, trained.margin))
-        row["own"], row["other"] = own.clip.file, other.clip.file
-        row["mouth"] = correlation(mouth, target.mouth)
+def _measure(pair: Pair, judges: Sequence[Judge], people: dict[str, People], words: Words | None) -> None:
+    """Adds to the pair's rows what the judges and the lip reader see."""
+    own, other = pair.own.clip, pair.other.clip
+    for name, video in pair.videos.items():
+        row, target = pair.rows[name], own if name == "own voice" else other
+        mouth = judges[0].look(video).mouth
+        head: dict[str, Any] = {"row": name, "own": own.file, "other": other.file, "lips": average(mouth)}
+        head["moves"] = average([np.nanstd(mouth)]) if np.isfinite(mouth).any() else None
+        if name != "silence":  # which has no mouth or voice to follow
+            head["mouth"] = correlation(mouth, judges[0].look(target.path).mouth)
         for judge in judges:
-            row[judge.name] = vars(judge.sync(files[name], target.clip.path))
-    return rows, pictures
+            head[judge.name] = {
+                "identity": people[judge.name].alike(judge.look(own.path).tokens, judge.look(video).tokens)
+            }
+            if name != "silence":
+                head[judge.name] |= vars(judge.sync(video, target.path))
+        if words is not None and name != "silence":
+            length = len((pair.own if target is own else pair.other).tokens.valid)
+            if length <= len(pair.own.tokens.valid):  # else the dub ends before the sentence: not in any row
+                head["words"] = words.read(video, target, length)
+        pair.rows[name] = head | row
 
 
-def _tokens(name: str, own: Subject, other: Subject, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    if name == "video":
-        return other.tokens.vocal, other.tokens.valid
-    audio = own.tokens.audio if name == "own voice" else other.tokens.audio
-    if name == "shuffled":
-        audio = np.random.default_rng(seed).permutation(audio)
-    return audio, np.ones(len(audio), bool)
-
-
-def _mean(rows: list[dict[str, Any]], name: str, judges: Sequence[Judge]) -> dict[str, Any]:
-    mine = [row for row in rows if row["row"] == name]
-    told: dict[str, Any] = {"row": name}
+def _table(pairs: list[Pair], judges: Sequence[Judge], people: dict[str, People]) -> list[dict[str, Any]]:
+    """A row each of ROWS, and the reference."""
+    apart: dict[str, dict[str, dict[str, float]]] = {name: {} for name in (*ROWS, "reference")}
+    strangers: dict[str, Any] = {}
     for judge in judges:
-        syncs = [row[judge.name] for row in mine]
-        told[f"{judge.name}: conf"] = _average(s["conf"] for s in syncs)
-        told[f"{judge.name}: at 0"] = _average(s["at_zero"] for s in syncs)
-        right = [s["lag"] is not None and abs(s["lag"]) <= 1 for s in syncs]
-        told[f"{judge.name}: lag 0 %"] = round(100 * float(np.mean(right)), 1)
-    told["mouth r"] = _average(row["mouth"] for row in mine)
-    told["PSNR dB"] = _average(row.get("psnr", np.nan) for row in mine)
-    for name in ("step_source", "step", "join_source", "join"):
-        told[name.replace("_", ", ")] = _average(row.get(name, np.nan) for row in mine)
-    told["changed outside"] = sum(row.get("outside", 0) for row in mine)
-    return told
+        real = _face_clips(pairs, "untouched", judge)
+        for name in DUBBED:
+            apart[name][judge.name] = _distances(real, _face_clips(pairs, name, judge))
+        apart["reference"][judge.name] = _distances(real[::2], real[1::2])
+        alike = [people[judge.name].strangers(judge.look(p.own.clip.path).tokens, p.own.clip.identity) for p in pairs]
+        strangers[judge.name] = {"identity": average(alike)}
+    names = [judge.name for judge in judges]
+    table = [mean_row(name, [pair.rows[name] for pair in pairs], names, apart[name]) for name in ROWS]
+    return [*table, mean_row("reference", [strangers], names, apart["reference"])]
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no NaN."""
-    nested = {key: _plain(value) if isinstance(value, dict) else value for key, value in row.items()}
-    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in nested.items()}
+def _face_clips(pairs: list[Pair], name: str, judge: Judge) -> list[np.ndarray]:
+    return [clip for pair in pairs for clip in face_clips(judge.look(pair.videos[name]).tokens)]
 
 
-def _average(values: Iterator[float] | Any) -> float | None:
-    kept = [value for value in values if np.isfinite(value)]
-    return rounded(float(np.mean(kept))) if kept else None
+def _distances(real: list[np.ndarray], made: list[np.ndarray]) -> dict[str, float]:
+    return {
+        "frames": frechet_distance(frame_features(real), frame_features(made)),
+        "motion": frechet_distance(motion_features(real), motion_features(made)),
+    }
+
+
+def _samples(pairs: list[Pair], judges: Sequence[Judge]) -> dict[str, int]:
+    """How much the numbers rest on that are not means over clips."""
+    read = [pair.rows["audio"].get("words") for pair in pairs]
+    return {
+        "face_clips": len(_face_clips(pairs, "untouched", judges[0])),
+        "sentences": sum(words is not None for words in read),
+    }
 
 
 def _short(clip: Clip, options: Options) -> bool:
@@ -202,7 +168,7 @@ def _evenly(clips: list[Clip], count: int) -> list[Clip]:
 
 
 def _sheet(rows: list[list[np.ndarray]], height: int = 200) -> Image.Image:
-    """Source, audio, video, shuffled, own voice; a clip a row."""
+    """The source and each row of DUBBED; a clip a row."""
     lines = []
     for row in rows:
         cells = [Image.fromarray(p).resize((max(1, round(p.shape[1] * height / p.shape[0])), height)) for p in row]
