@@ -69,9 +69,8 @@ class VocalConfig:
     """What stands between the vocal prompt of a frame and the vocal-motion token.
 
     The paper's token is `center=False, context_depth=0`. With a few speakers the frame's own mouth shape tells who
-    speaks
-    more than what is said: subtracting the clip's mean prompt removes that, a short context resolves what one frame
-    cannot.
+    speaks more than what is said: subtracting the clip's mean prompt removes that, a short context resolves what one
+    frame cannot.
     """
 
     center: bool = False
