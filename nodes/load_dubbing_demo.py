@@ -10,6 +10,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
+from .. import synclip_core
 from ..synclip_core.audiopack_file import load_audiopack
 from ..synclip_core.errors import SyncLipError
 from ..synclip_core.models.linear_vae import load_linear_vae
@@ -18,7 +19,7 @@ from .linear_video_vae import LinearVideoVae
 from .model_files import FOLDER
 
 PARTS = ("transformer.safetensors", "vae.safetensors", "audiopack.safetensors")
-NONE = "(no folder in models/synclip/dubbing)"
+BUNDLED = Path(synclip_core.__file__).parent / "weights" / "dubbing"
 TEXT = 4096  # width of Wan's text tokens; the toy model was trained without any text
 
 
@@ -35,8 +36,8 @@ class LoadDubbingDemo(io.ComfyNode):
                 io.Combo.Input(
                     "name",
                     options=_names(),
-                    tooltip="A folder in models/synclip/dubbing with transformer, vae and audiopack (.safetensors), as "
-                    "train/finetune_dubbing.py writes them for a toy config.",
+                    tooltip="toy comes with the pack. Others: folders in models/synclip/dubbing with transformer, vae "
+                    "and audiopack (.safetensors), as train/export_dubbing.py writes them.",
                 )
             ],
             outputs=[
@@ -49,7 +50,7 @@ class LoadDubbingDemo(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str | None = NONE) -> bool | str:
+    def validate_inputs(cls, name: str | None = None) -> bool | str:
         if name is None:  # it comes by a link, later
             return True
         try:
@@ -76,16 +77,17 @@ class LoadDubbingDemo(io.ComfyNode):
 
 
 def _places() -> list[Path]:
-    return [Path(folder) / "dubbing" for folder in folder_paths.get_folder_paths(FOLDER)]
+    """A user's own go before ours of the same name."""
+    return [*(Path(folder) / "dubbing" for folder in folder_paths.get_folder_paths(FOLDER)), BUNDLED]
 
 
 def _names() -> list[str]:
     found = [place for folder in _places() if folder.is_dir() for place in sorted(folder.iterdir())]
-    return list(dict.fromkeys(p.name for p in found if all((p / part).is_file() for part in PARTS))) or [NONE]
+    return list(dict.fromkeys(p.name for p in found if all((p / part).is_file() for part in PARTS)))
 
 
 def _folder(name: str) -> Path:
-    """Only listed names are taken, so the folder lies where ComfyUI keeps models. Raises SyncLipError."""
-    if name not in _names() or name == NONE:
+    """Only listed names are taken, so the folder lies where ComfyUI keeps models, or is ours. Raises SyncLipError."""
+    if name not in _names():
         raise SyncLipError(f"name={name!r}: no such folder in models/synclip/dubbing with {', '.join(PARTS)}")
     return next(place / name for place in _places() if all((place / name / part).is_file() for part in PARTS))

@@ -97,6 +97,16 @@ def test_as_many_frames_out_as_in_with_the_new_voice(server, video):
         assert (sound.rate, sound.codec_context.layout.name) == (44100, "stereo")
 
 
+def test_the_toy_that_comes_with_the_pack_paints_a_face(server):
+    graph = dub_graph("18.mp4", steps=6)
+    graph["1"]["inputs"]["name"] = "toy"
+    before, after = frames_of(server.base / "input" / "18.mp4"), frames_of(server.saved(server.run(graph), "6"))
+    off = np.abs(np.stack(before).astype(int) - np.stack(after))
+    changed = off.max(-1) > 12
+    assert 0.005 < changed.mean() < 0.2
+    assert off[changed].mean() < 40  # a mouth in skin, where noise would be 60 to 90 off
+
+
 def test_other_tokens_make_another_mouth_and_the_same_ones_the_same(server):
     def dubbed(salt, **more):
         graph = dub_graph("18.mp4", crf=salt, **more)

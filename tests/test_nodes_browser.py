@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -44,10 +43,6 @@ LISTEN = """() => {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfy")
-    if find_spec("diffusers"):
-        from dubbing_demo import write_demo
-
-        write_demo(base / "models" / "synclip" / "dubbing" / "toy")
     with running(base) as found:
         yield found
 

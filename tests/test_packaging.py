@@ -101,7 +101,7 @@ def test_wheel_holds_the_library_its_weights_and_the_clip(wheel):
     names = set(wheel.namelist())
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"synclip_core"}
     assert {"synclip_core/demo/speech.mp4", "synclip_core/demo/speech.json", "synclip_core/py.typed"} <= names
-    weights = {f"synclip_core/weights/{p.name}" for p in (ROOT / "synclip_core" / "weights").glob("*.safetensors")}
+    weights = {p.relative_to(ROOT).as_posix() for p in (ROOT / "synclip_core" / "weights").rglob("*.safetensors")}
     assert weights and weights <= names
     modules = {str(p.relative_to(ROOT)).replace("\\", "/") for p in (ROOT / "synclip_core").rglob("*.py")}
     assert modules <= names

@@ -28,7 +28,8 @@ def table(results: Results, group: str) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"variant": VARIANTS[name].label, "seeds": len(runs)}
         for k, figure in enumerate(FIGURES):
             values = [run["figures"][group][figure] for run in runs]
-            row[figure] = f"{np.mean(values):.1f} ±{(max(values) - min(values)) / 2:.1f}"
+            spread = f" ±{(max(values) - min(values)) / 2:.1f}" if len(values) > 1 else ""
+            row[figure] = f"{np.mean(values):.1f}{spread}"
             paper = VARIANTS[name].paper
             row[f"paper {figure}"] = paper[k] if paper else None
         rows.append(row)
