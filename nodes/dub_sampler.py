@@ -185,6 +185,7 @@ class DubSampler(io.ComfyNode):
             crf=crf,
             identity=None if identity is None else to_uint8(resized(identity[-1:], size)[0]),
             audio=None if audio is None else native_audio(audio),
+            refresh=int(audiopack.metadata.get("refresh", 0)),
         )
         target = output_file(".mp4")
         with video_file(video) as path:
@@ -194,6 +195,7 @@ class DubSampler(io.ComfyNode):
             if resume:
                 things = (positive, negative, values, valid, audiopack.network, vae_weights(vae), identity)
                 inputs = {
+                    "refresh": options.refresh,
                     "video": file_digest(path),
                     "model": model_digest(model),
                     "things": contents_digest(*things),

@@ -199,6 +199,22 @@ def test_a_join_is_spread_over_frames(tmp_path):
     assert np.abs(np.diff(out)).max() <= 31 and out[16] == 60 and out[19] == 150
 
 
+def test_a_model_that_drifts_begins_anew_now_and_then(tmp_path):
+    """After every third part one is made without the reference, and its join is spread over more frames."""
+
+    class Drifts(Paint):
+        def __call__(self, crops, part, identity, history):
+            super().__call__(crops, part, identity, history)
+            return np.full_like(crops, 60 if history is None else int(history[0, 0, 0]) + 30)
+
+    source, paint = numbered(tmp_path / "in.mp4", 102), Drifts()
+    face = face_of(source)
+    work = Work(face, parts_of(face.track), paint, DubOptions(match=False, refresh=3), None)
+    out = [int(image[32, 32, 0]) for frame in iter_frames(source) for _, image in work.take(frame)]
+    assert [history is None for _, history in paint.calls] == [True, False, False, True, False, False]
+    assert out[50] == 120 and out[57] == 60 and np.abs(np.diff(out)).max() <= 11
+
+
 def test_a_real_face_is_followed_and_only_its_lower_half_changes(tmp_path):
     face = follow_face(demo.CLIP, 96)
     assert len(face) == len(face.ticks) and face.seen.mean() > 0.95 and list(face.pictures) == [0]

@@ -20,13 +20,13 @@ from train.dubbing.export import PACK, WHOLE
 VAE = "vae.safetensors"
 
 
-def export_dubbing(run: Path, vae: Path, out: Path, licence: str) -> None:
-    """Raises SyncLipError where a file is missing or is none of these."""
+def export_dubbing(run: Path, vae: Path, out: Path, licence: str, refresh: int = 0) -> None:
+    """refresh: see DubOptions. Raises SyncLipError where a file is missing or is none of these."""
     pack, code = load_audiopack(run / PACK), load_linear_vae(vae)
     weights, _ = read_safetensors(run / WHOLE)
     out.mkdir(parents=True, exist_ok=True)
     save_safetensors(out / WHOLE, {name: tensor.half() for name, tensor in weights.items()}, {"licence": licence})
-    pack.metadata["licence"] = licence
+    pack.metadata |= {"licence": licence, "refresh": refresh}
     save_audiopack(out / PACK, pack, torch.float16)
     save_linear_vae(out / VAE, code, {"licence": licence})
 
@@ -40,9 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--vae", type=Path, help="file of train.fit_linear_vae; RUN/vae.safetensors if not given")
     parser.add_argument("--out", required=True, type=Path, help="folder to write")
     parser.add_argument("--licence", default="Apache-2.0")
+    parser.add_argument(
+        "--refresh",
+        type=int,
+        default=0,
+        help="segments after which Dub Sampler begins anew without the continuity reference, where the model's own "
+        "errors would build up (default: 0, never)",
+    )
     options = parser.parse_args(arguments)
     try:
-        export_dubbing(options.run, options.vae or options.run / VAE, options.out, options.licence)
+        export_dubbing(options.run, options.vae or options.run / VAE, options.out, options.licence, options.refresh)
     except SyncLipError as error:
         print(f"export_dubbing: {error}", file=sys.stderr)
         return 4

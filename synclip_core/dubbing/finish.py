@@ -12,6 +12,7 @@ GAIN = (0.7, 1.4)  # farther than that it is not a drift of colour
 CHIN = 0.12  # room below the chin, a share of the canonical square
 FEATHER = 0.06
 EASED = 2  # frames; more would hold the old mouth for longer than a tenth of a second
+EASED_FRESH = 6  # where the part did not go on from the one before: what differs is more than the mouth
 
 
 def match_colours(made: np.ndarray, source: np.ndarray, margin: float) -> np.ndarray:
@@ -28,12 +29,12 @@ def match_colours(made: np.ndarray, source: np.ndarray, margin: float) -> np.nda
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
 
-def ease_join(made: np.ndarray, last: np.ndarray) -> np.ndarray:
+def ease_join(made: np.ndarray, last: np.ndarray, frames: int = EASED) -> np.ndarray:
     """made: uint8 [n, S, S, 3]; last: uint8 [S, S, 3], the frame before it, of another sampling. The step between them
-    spread over the first frames, so that a join does not show: each takes over less of what differs."""
+    spread over the first `frames`, so that a join does not show: each takes over less of what differs."""
     eased, step = made.astype(np.float32), last.astype(np.float32) - made[0]
-    for frame in range(min(EASED, len(made))):
-        eased[frame] += step * (1 - (frame + 1) / (EASED + 1))
+    for frame in range(min(frames, len(made))):
+        eased[frame] += step * (1 - (frame + 1) / (frames + 1))
     return np.clip(np.rint(eased), 0, 255).astype(np.uint8)
 
 

@@ -16,7 +16,7 @@ from ..media.paste import paste_face
 from ..media.video import SourceFrame, iter_frames
 from ..media.writer import VideoWriter
 from .face import FacePath
-from .finish import ease_join, match_colours, paste_masks
+from .finish import EASED, EASED_FRESH, ease_join, match_colours, paste_masks
 from .parts import Part, parts_of
 from .store import PartStore
 
@@ -35,13 +35,16 @@ class Painter(Protocol):
 class DubOptions:
     """match: bring colours to the source's; guessed: also where the face's place is a guess; crf: H.264 quality;
     identity: uint8 [S, S, 3] instead of the video's own picture; audio: samples for the result, None for the source's
-    own sound."""
+    own sound; refresh: parts after which one is made without the continuity reference, 0 for never. A model that goes
+    on from its own work adds to what is wrong in it; how long that goes well is its property (AudioPack metadata).
+    """
 
     match: bool = True
     guessed: bool = False
     crf: int = 17
     identity: np.ndarray | None = None
     audio: NativeAudio | None = None
+    refresh: int = 0
 
 
 def dub(
@@ -102,6 +105,7 @@ class Work:
         self.painted: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # tick -> crop as made, mask
         self.waiting: deque[SourceFrame] = deque()
         self.last: np.ndarray | None = None  # the last crop that was made
+        self.chain = 0  # parts since one was made without a continuity reference, that one included
 
     def take(self, frame: SourceFrame) -> Iterator[tuple[SourceFrame, np.ndarray]]:
         """The next frame of the file. Yields those that are ready, in order, as they were and as they are now."""
@@ -126,14 +130,16 @@ class Work:
         face, options = self.face, self.options
         crops = np.stack([self.cut.pop(tick) for tick in range(part.first, part.end)])
         made = self.store.load(part) if self.store is not None else None
-        history = self.last if part.continues else None
+        goes_on = part.continues and not (options.refresh and self.chain >= options.refresh)
+        self.chain = self.chain + 1 if goes_on else 1
+        history = self.last if goes_on else None
         if made is None:
             identity = face.pictures[part.track] if options.identity is None else options.identity
             made = self.paint(crops, part, identity, history)
             if options.match:
                 made = match_colours(made, crops, face.margin)
-            if history is not None:
-                made = ease_join(made, history)
+            if part.continues and self.last is not None:
+                made = ease_join(made, self.last, EASED if goes_on else EASED_FRESH)
             if self.store is not None:
                 self.store.save(part, made)
         self.last = made[-1]

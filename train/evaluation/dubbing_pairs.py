@@ -75,7 +75,8 @@ def dubbed_pair(
         tokens, valid = (torch.from_numpy(part) for part in tokens_of(name, own, other, options.seed))
         painter = TorchPainter(trained, tokens, valid, options.steps, options.guidance, options.seed)
         change = Change(own.face)
-        parts = dub(own.clip.path, target, own.face, painter, DubOptions(crf=12), watch=change.watch)
+        how = DubOptions(crf=12, refresh=trained.refresh)
+        parts = dub(own.clip.path, target, own.face, painter, how, watch=change.watch)
         source, result = change.joins(parts)
         inner = np.mean(list(change.steps.values()), 0) if change.steps else (np.nan, np.nan)
         row = {"outside": change.outside, "join_source": source, "join": result}
