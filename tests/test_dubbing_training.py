@@ -47,7 +47,7 @@ class Faces:
             key = f"clip{k}"
             self.meta[key] = {"frames": frames, "source": "made", "sync": "trusted", "subject": key}
             self.clips[key] = Clip(key, crops, np.zeros((frames, 60, 2)), yes.numpy(), np.zeros(1), MARGIN, {})
-            self.tokens[key] = ClipTokens(tokens, tokens, yes, yes)
+            self.tokens[key] = ClipTokens(tokens, tokens, yes, yes, prompts=tokens)
 
     def __getitem__(self, key):
         return self.clips[key]
@@ -184,7 +184,7 @@ def test_settings_that_are_wrong_are_named(tmp_path):
         ("transformer: {layers: 5, vace_layers: 2}", "must divide"),
         ("pack: {inject_at: text}", "inject_at"),
         ("lora_rank: 0", "lora_rank is 0; expected 1"),
-        ("losses: {sink: 1}", "unknown setting 'losses.sink'"),
+        ("losses: {sink: 1}", "losses: unknown setting 'sink'"),
         ("stepz: 3", "unknown setting 'stepz'"),
     ):
         (tmp_path / "c.yaml").write_text(text)
