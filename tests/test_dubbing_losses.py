@@ -127,11 +127,11 @@ def test_margin_counts_negatives_beyond_their_margin_only():
 
 def test_the_lip_reading_loss_wants_a_reader_and_texts(tmp_path):
     checkpoint = load_checkpoint()
-    assert open_supervisor(DubLossConfig(), Frames(), checkpoint, Store(), {}) is None
+    assert open_supervisor(DubLossConfig(), Frames(), checkpoint, Store(), {}, torch.device("cpu")) is None
     (tmp_path / "t.csv").write_text("file,text\nb.mp4,lay blue\nz.mp4,lay red\n")
     losses = DubLossConfig(lip_reading=1, texts=str(tmp_path / "t.csv"), layout="csv")
-    judge = open_supervisor(losses, Frames(), checkpoint, Store(), {})
+    judge = open_supervisor(losses, Frames(), checkpoint, Store(), {}, torch.device("cpu"))
     assert list(judge.texts) == ["b"] and len(judge.texts["b"]) == 8
     (tmp_path / "t.csv").write_text("file,text\nz.mp4,lay red\n")
     with pytest.raises(SyncLipError, match="knows of no clip"):
-        open_supervisor(losses, Frames(), checkpoint, Store(), {})
+        open_supervisor(losses, Frames(), checkpoint, Store(), {}, torch.device("cpu"))

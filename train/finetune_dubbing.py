@@ -209,7 +209,7 @@ def finetune(
         tokens = load_tokens(checkpoint, store, out / "tokens")
         splits[split] = Windows(store, tokens, config, run.dubber.pack.config.reach)
         if split == "train":
-            run.supervisor = open_supervisor(config.losses, run.codec, checkpoint, store, tokens)
+            run.supervisor = open_supervisor(config.losses, run.codec, checkpoint, store, tokens, run.device)
     end = min(config.steps, stop_at or config.steps)
     quiet = True if distributed.rank() else None
     with tqdm(total=config.steps, initial=run.step, desc="finetune_dubbing", unit="step", disable=quiet) as bar:

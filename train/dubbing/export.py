@@ -31,8 +31,10 @@ def export(out: Path, dubber: Dubber, config: DubbingConfig, model: str, metadat
     if config.trained == "all":
         save_safetensors(out / WHOLE, {k: v.contiguous() for k, v in to_comfy(learned).items()}, {})
         return
-    original = {} if config.trained == "lora" else open_transformer(config).state_dict()
-    patch = differences(original, learned) if original else low_rank(learned)
+    if config.trained == "lora":
+        patch = low_rank(learned)
+    else:
+        patch = differences(open_transformer(config).state_dict(), learned)
     save_safetensors(out / PATCHES[config.trained], patch, {})
 
 

@@ -52,7 +52,7 @@ class Supervisor:
             hole = edit_mask(frames.shape[2], batch.margin).to(frames) > 0
             off = (frames - batch.video.to(frames) / 255).abs()[:, :, hole]
             told["reconstruction"] = (off.flatten(1).mean(1) * counts).mean()
-        if losses.names in ((), ("reconstruction",)):
+        if losses.names == ("reconstruction",):
             return told
         prompts = self.prompts(frames, batch.margin)
         made = [self.clip_tokens(cut, row) for cut, row in zip(batch.cuts, prompts, strict=True)]
@@ -150,12 +150,18 @@ def _mean(values: Tensor, valid: Tensor) -> Tensor:
 
 
 def open_supervisor(
-    losses: DubLossConfig, codec: Codec, checkpoint: Checkpoint, store: ClipStore, tokens: dict[str, ClipTokens]
+    losses: DubLossConfig,
+    codec: Codec,
+    checkpoint: Checkpoint,
+    store: ClipStore,
+    tokens: dict[str, ClipTokens],
+    device: torch.device,
 ) -> Supervisor | None:
-    """None where all losses are off. Raises SyncLipError where the lip-reading loss finds no reader or no text."""
+    """Its networks move to `device`; None where all losses are off. Raises SyncLipError where the lip-reading loss finds
+    no reader or no text."""
     if not losses.names:
         return None
-    model = checkpoint.model.requires_grad_(False)
+    model = checkpoint.model.requires_grad_(False).to(device)
     if not losses.lip_reading:
         return Supervisor(losses, codec, model, tokens)
     reader = load_reader(losses.reader or None)
@@ -171,4 +177,4 @@ def open_supervisor(
             texts[key] = torch.tensor([1 + units.index(letter) for letter in spoken.text])
     if not texts:
         raise SyncLipError(f"losses.texts: {losses.texts} knows of no clip of these shards what it says")
-    return Supervisor(losses, codec, model, tokens, reader.network.requires_grad_(False), texts)
+    return Supervisor(losses, codec, model, tokens, reader.network.requires_grad_(False).to(device), texts)
