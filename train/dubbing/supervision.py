@@ -157,8 +157,10 @@ def open_supervisor(
     tokens: dict[str, ClipTokens],
     device: torch.device,
 ) -> Supervisor | None:
-    """Its networks move to `device`; None where all losses are off. Raises SyncLipError where the lip-reading loss finds
-    no reader or no text."""
+    """Its networks move to `device`; None where all losses are off.
+
+    Raises SyncLipError where the lip-reading loss finds no reader or no text.
+    """
     if not losses.names:
         return None
     model = checkpoint.model.requires_grad_(False).to(device)
