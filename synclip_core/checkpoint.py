@@ -63,14 +63,15 @@ def save_safetensors(path: str | Path, tensors: dict[str, torch.Tensor], header:
             raise OSError(int(code[1]), str(error)) from error
 
 
-def read_safetensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read_safetensors(path: str | Path, *, header_only: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors and header of a safetensors file. Raises SyncLipError with how to convert when it is anything else."""
     target = Path(path)
     if not target.is_file():
         raise SyncLipError(f"{target}: no such file; expected a SyncLipMAE checkpoint (.safetensors)")
     try:
         with safe_open(str(target), "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            names = () if header_only else file.keys()
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except SafetensorError as error:
         raise SyncLipError(
             f"{target}: not a safetensors file ({error}). Pickled checkpoints (.pt, .pth, .bin, .ckpt) can run code "
@@ -85,9 +86,7 @@ def load_checkpoint(path: str | Path | None = None, *, ops: Any = nn) -> Checkpo
     """
     target = BUNDLED if path is None else Path(path)
     tensors, header = read_safetensors(target)
-    if header.get("format") != FORMAT or "config" not in header:
-        raise SyncLipError(f"{target}: not a SyncLipMAE checkpoint (metadata 'format' is {header.get('format')!r})")
-    config = from_dict(SyncLipMAEConfig, json.loads(header["config"]), f"{target}: config")
+    config = from_dict(SyncLipMAEConfig, _config_of(target, header), f"{target}: config")
     model = SyncLipMAE(config, ops=ops)
     try:
         model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
@@ -95,3 +94,14 @@ def load_checkpoint(path: str | Path | None = None, *, ops: Any = nn) -> Checkpo
         raise SyncLipError(f"{target}: weights do not fit the config in the same file: {error}") from error
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     return Checkpoint(model.eval(), json.loads(header.get("metadata", "{}")), digest)
+
+
+def read_config_of(path: str | Path) -> dict[str, Any]:
+    """The model's config in a SyncLipMAE checkpoint as plain data. Raises SyncLipError where it is none."""
+    return _config_of(Path(path), read_safetensors(path, header_only=True)[1])
+
+
+def _config_of(path: Path, header: dict[str, str]) -> dict[str, Any]:
+    if header.get("format") != FORMAT or "config" not in header:
+        raise SyncLipError(f"{path}: not a SyncLipMAE checkpoint (metadata 'format' is {header.get('format')!r})")
+    return json.loads(header["config"])

@@ -105,6 +105,45 @@ def test_another_model_or_a_changed_past_is_not_resumed(
     assert run(5, stages=[first, second, {**last, "lr": 0.5}]) == 0
 
 
+def test_a_checkpoint_is_trained_further(shards: Path, unbroken: Path, tmp_path: Path) -> None:
+    """It brings its model; what YAML says of it is laid over; the tables before the first step are in the log."""
+    start = unbroken / "model.safetensors"
+    further = {"init": {"model": str(start)}, "stages": SETTINGS["stages"][2:], "validate_every": 100}  # type: ignore[index]
+    path = tmp_path / "further.yaml"
+    path.write_text(yaml.safe_dump(further | {"model": {"visual": {"bypasses": "face"}}}), encoding="utf-8")
+    config, before = load_config(path), load_checkpoint(start).model
+    assert config.model.visual == replace(before.config.visual, bypasses="face") and config.model.dim == 16
+    for name, value in Run(config, tmp_path / "none", "cpu").average.state_dict().items():
+        assert torch.equal(value, before.state_dict()[name]), name
+
+    arguments = ["--config", str(path), "--data", str(shards), "--out", str(tmp_path / "out")]
+    assert pretrain.main([*arguments, "--stop-at", "2"]) == 0 and pretrain.main(arguments) == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    checks = [row for row in rows if "validation" in row]
+    assert [row["step"] for row in checks] == [0, 2, 4]
+    last = [json.loads(line) for line in (unbroken / "log.jsonl").read_text().splitlines()][-1]
+    assert checks[0]["validation"] == last["validation"]
+
+
+def test_what_a_start_cannot_be(shards: Path, unbroken: Path, tmp_path: Path) -> None:
+    start = str(unbroken / "model.safetensors")
+    for changes, words in (
+        ({"init": {"model": start, "audio": "wav2vec2"}}, "brings its own encoders"),
+        ({"init": {"model": str(tmp_path / "none.safetensors")}}, "no such file"),
+        ({"init": {"model": str(unbroken / "last.safetensors")}}, "not a SyncLipMAE checkpoint"),
+    ):
+        with pytest.raises(SyncLipError, match=words):
+            load_config(config_file(tmp_path, **changes))
+    wide = load_config(config_file(tmp_path, init={"model": start}, model={"dim": 8}))
+    with pytest.raises(SyncLipError, match="sizes of `model:`"):
+        Run(wide, tmp_path, "cpu")
+
+
+def test_the_bundled_checkpoint_needs_no_model_in_the_yaml() -> None:
+    config = load_config(Path(__file__).parents[1] / "train" / "configs" / "finetune.yaml")
+    assert config.model == load_checkpoint().model.config
+
+
 def test_missing_shards_and_short_clips_say_so(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(SyncLipError, match="no shards"):
         ClipStore(tmp_path, "train", 1.0)

@@ -1,11 +1,12 @@
 """One YAML a run: every setting of pretraining, checked by name and type before anything starts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
+from synclip_core.checkpoint import BUNDLED, read_config_of
 from synclip_core.errors import SyncLipError
 from synclip_core.models.config import SyncLipMAEConfig, from_dict, tiny
 
@@ -94,8 +95,11 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class InitConfig:
-    """Published weights to start from (synclip_core/models/pretrained.py lists the formats); empty: random."""
+    """Weights to start from; empty: random. `visual` and `audio` are published ones (models/pretrained.py)."""
 
+    # a whole SyncLipMAE checkpoint, to be trained further on other data; "bundled" is the package's. It decides `model`
+    # but for what the YAML's own `model:` says otherwise.
+    model: str = ""
     visual: str = ""  # a ViT of the visual encoder's sizes: Sapiens, MAE, timm, transformers
     audio: str = ""  # wav2vec2 or HuBERT in transformers' format; decides model.audio but for its adapter
 
@@ -119,18 +123,43 @@ T = TypeVar("T")
 
 def read_config(cls: type[T], path: str | Path) -> T:
     """A config dataclass from a YAML. Raises SyncLipError naming the unknown key or the value of the wrong type."""
+    return from_dict(cls, _read_yaml(path), str(path))
+
+
+def laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings with changes laid over them."""
+    merged = dict(data)
+    for key, value in changes.items():
+        # `encoder` is settings of another library's class: taken whole
+        inner = isinstance(value, dict) and isinstance(data.get(key), dict) and key != "encoder"
+        merged[key] = laid_over(data[key], value) if inner else value
+    return merged
+
+
+def checkpoint_path(init: InitConfig) -> Path:
+    """The file that `init.model` names."""
+    return BUNDLED if init.model == "bundled" else Path(init.model)
+
+
+def _read_yaml(path: str | Path) -> Any:
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise SyncLipError(f"{path}: cannot read the config ({error.strerror})") from error
     except yaml.YAMLError as error:
         raise SyncLipError(f"{path}: not valid YAML: {error}") from error
-    return from_dict(cls, data or {}, str(path))
+    return data or {}
 
 
 def load_config(path: str | Path) -> PretrainConfig:
     """Read and check a YAML of pretraining. Raises SyncLipError naming the setting that is wrong."""
-    config = read_config(PretrainConfig, path)
+    data = _read_yaml(path)
+    config = from_dict(PretrainConfig, data, str(path))
+    if config.init.model:
+        if config.init.visual or config.init.audio:
+            raise SyncLipError(f"{path}: init.model brings its own encoders; leave init.visual and init.audio out")
+        model = laid_over(read_config_of(checkpoint_path(config.init)), data.get("model", {}))
+        config = replace(config, model=from_dict(SyncLipMAEConfig, model, f"{path}.model"))
     for number, stage in enumerate(config.stages):
         if stage.learn not in LEARNED_BY:
             known = ", ".join(LEARNED_BY)

@@ -89,6 +89,8 @@ def pretrain(
     end = min(run.ends[-1], stop_at or run.ends[-1])
     first = distributed.rank() == 0
     with tqdm(total=run.ends[-1], initial=run.step, desc="pretrain", unit="step", disable=not first) as bar, journal:
+        if config.init.model and run.step == 0:  # what training has to beat; until then the best one is the start
+            distributed.by_first(lambda: judge(run, checks, journal))
         while run.step < end:
             if run.step >= run.ends[run.stage_index]:
                 run.begin_stage(run.stage_index + 1)

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from synclip_core.checkpoint import read_safetensors, save_checkpoint
+from synclip_core.checkpoint import load_checkpoint, read_safetensors, save_checkpoint
 from synclip_core.errors import SyncLipError
 from synclip_core.models.pretrained import load_speech_encoder, load_vit, speech_config
 from synclip_core.models.synclipmae import SyncLipMAE
 from train import distributed
-from train.config import LEARNED_BY, OptimConfig, PretrainConfig, StageConfig
+from train.config import LEARNED_BY, OptimConfig, PretrainConfig, StageConfig, checkpoint_path
 from train.data.noise import Noise
 from train.data.sampling import Batch
 from train.engine import MakeEngine, OneProcess
@@ -208,7 +208,7 @@ class Run:
 
 
 def build(config: PretrainConfig) -> SyncLipMAE:
-    """The model of a config, started from the published weights that it names."""
+    """The model of a config, started from the weights that it names."""
     model_config = config.model
     if config.init.audio:
         audio = speech_config(config.init.audio)
@@ -225,6 +225,12 @@ def build(config: PretrainConfig) -> SyncLipMAE:
         load_speech_encoder(model.front_end, config.init.audio)
     if config.init.visual:
         load_vit(model.visual, config.init.visual)
+    if config.init.model:
+        path = checkpoint_path(config.init)
+        try:
+            model.load_state_dict(load_checkpoint(path).model.state_dict())
+        except RuntimeError as error:
+            raise SyncLipError(f"{path}: the sizes of `model:` are not those of this checkpoint: {error}") from error
     return model
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synclip_core.models.config import from_dict, to_dict
-from train.config import PretrainConfig
+from train.config import PretrainConfig, laid_over
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,5 @@ VARIANTS = {
 
 def variant_config(base: PretrainConfig, variant: Variant, seed: int) -> PretrainConfig:
     """The base config with a variant's changes and a seed."""
-    data = _laid_over(to_dict(base), variant.changes)
+    data = laid_over(to_dict(base), variant.changes)
     return from_dict(PretrainConfig, {**data, "seed": seed}, variant.label)
-
-
-def _laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(data)
-    for key, value in changes.items():
-        # `encoder` is settings of another library's class: taken whole
-        inner = isinstance(value, dict) and key != "encoder"
-        merged[key] = _laid_over(data[key], value) if inner else value
-    return merged
