@@ -11,8 +11,8 @@ from torch import nn
 
 from .checkpoint import read_safetensors, save_safetensors
 from .errors import SyncLipError
-from .models.audiopack import INJECT_AT, AudioPack, AudioPackConfig
-from .models.config import from_dict
+from .models.audiopack import AudioPack, AudioPackConfig
+from .models.settings import from_dict
 
 FORMAT = "synclip-audiopack-1"
 
@@ -77,8 +77,6 @@ def load_audiopack(path: str | Path, *, ops: Any = nn) -> AudioPackFile:
         raise SyncLipError(f"{path}: holds no AudioPack; expected a file of train/finetune_dubbing.py")
     try:
         config = from_dict(AudioPackConfig, json.loads(header["config"]), f"{path}: config")
-        if config.inject_at not in INJECT_AT:
-            raise SyncLipError(f"{path}: config.inject_at is {config.inject_at!r}; expected {' or '.join(INJECT_AT)}")
         network = AudioPack(config, ops=ops)
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         return AudioPackFile(network.eval(), header["model"], json.loads(header["metadata"]))

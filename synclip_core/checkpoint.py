@@ -14,7 +14,8 @@ from torch import nn
 
 from .commands.atomic import atomic_path
 from .errors import SyncLipError
-from .models.config import SyncLipMAEConfig, from_dict, to_dict
+from .models.config import SyncLipMAEConfig
+from .models.settings import from_dict, to_dict
 from .models.synclipmae import SyncLipMAE
 from .verdict import SyncThresholds
 

@@ -10,7 +10,7 @@ import torch
 from .checkpoint import read_safetensors, save_safetensors
 from .decoding.beam import SearchOptions
 from .errors import SyncLipError
-from .models.config import from_dict
+from .models.settings import from_dict
 from .models.vsr import LipReader, VsrConfig
 
 FORMAT = "synclip-reader-1"

@@ -14,8 +14,8 @@ from dubbing_runs import CONFIG, SIZE, on, write_data  # noqa: E402
 from benchmarks.kills import processes  # noqa: E402
 from synclip_core.checkpoint import load_checkpoint, save_safetensors  # noqa: E402
 from synclip_core.errors import SyncLipError  # noqa: E402
-from synclip_core.models.config import to_dict  # noqa: E402
 from synclip_core.models.linear_vae import load_linear_vae  # noqa: E402
+from synclip_core.models.settings import to_dict  # noqa: E402
 from train.dubbing.config import DubLossConfig  # noqa: E402
 from train.dubbing.dubber import Dubber, Segment  # noqa: E402
 from train.dubbing.export import load_trained  # noqa: E402

@@ -17,9 +17,10 @@ from synclip_core.errors import SyncLipError  # noqa: E402
 from synclip_core.models.audiopack import AudioPack, AudioPackConfig  # noqa: E402
 from synclip_core.models.linear_vae import fit, load_linear_vae, save_linear_vae  # noqa: E402
 from synclip_core.vace import CELL, EDITED, MOUTH, edit_mask  # noqa: E402
+from train.config import read_config  # noqa: E402
 from train.data.clip import Clip  # noqa: E402
 from train.data.noise import Noise  # noqa: E402
-from train.dubbing.config import load_dubbing_config  # noqa: E402
+from train.dubbing.config import DubbingConfig  # noqa: E402
 from train.dubbing.dubber import Dubber, generate, to_lesson, to_segment  # noqa: E402
 from train.dubbing.export import load_trained  # noqa: E402
 from train.dubbing.painter import TorchPainter  # noqa: E402
@@ -181,15 +182,15 @@ def test_settings_that_are_wrong_are_named(tmp_path):
         ("data: {frames: 16}", "4 n \\+ 1"),
         ("data: {size: 100}", "multiple of 16"),
         ("trained: some", "trained is 'some'"),
-        ("transformer: {layers: 5, vace_layers: 2}", "must divide"),
+        ("transformer: {layers: 5, vace_layers: 2}", "divisor of layers 5"),
         ("pack: {inject_at: text}", "inject_at"),
-        ("lora_rank: 0", "lora_rank is 0; expected 1"),
-        ("losses: {sink: 1}", "losses: unknown setting 'sink'"),
+        ("lora_rank: 0", "lora_rank is 0; expected 1 or more"),
+        ("losses: {sink: 1}", "unknown setting 'losses.sink'"),
         ("stepz: 3", "unknown setting 'stepz'"),
     ):
         (tmp_path / "c.yaml").write_text(text)
         with pytest.raises(SyncLipError, match=said):
-            load_dubbing_config(tmp_path / "c.yaml")
+            read_config(DubbingConfig, tmp_path / "c.yaml")
 
 
 def test_the_linear_code_keeps_wans_geometry_and_comes_back(tmp_path, codec, faces):

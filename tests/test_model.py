@@ -11,8 +11,9 @@ from synclip_core.checkpoint import load_checkpoint, save_checkpoint
 from synclip_core.errors import SyncLipError
 from synclip_core.models import masking
 from synclip_core.models.audio_stream import AudioTokenStream, in_spans, with_context
-from synclip_core.models.config import SyncLipMAEConfig, from_dict, paper, tiny
+from synclip_core.models.config import SyncLipMAEConfig, paper, tiny
 from synclip_core.models.decoder import patchify, unpatchify
+from synclip_core.models.settings import from_dict
 from synclip_core.models.synclipmae import SyncLipMAE
 from synclip_core.models.visual_encoder import VisualEncoder
 
@@ -134,9 +135,9 @@ def test_checkpoint_round_trip_and_refusals(tmp_path, model: SyncLipMAE) -> None
 
 
 def test_config_names_what_is_wrong() -> None:
-    with pytest.raises(SyncLipError, match="unknown setting 'widht'"):
+    with pytest.raises(SyncLipError, match="unknown setting 'visual.widht'"):
         from_dict(SyncLipMAEConfig, {"visual": {"widht": 3}})
-    with pytest.raises(SyncLipError, match=r"visual\.width: expected int, got 'wide'"):
+    with pytest.raises(SyncLipError, match=r"visual\.width is 'wide'; expected int"):
         from_dict(SyncLipMAEConfig, {"visual": {"width": "wide"}})
 
 

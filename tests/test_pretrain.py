@@ -78,11 +78,25 @@ def test_each_stage_learns_its_part_only(shards: Path, unbroken: Path, tmp_path:
 
 def test_settings_that_are_wrong_are_named(shards: Path, tmp_path: Path) -> None:
     for changes, words in (
-        ({"sedd": 1}, "sedd"),
-        ({"stages": [{"lr": "fast"}]}, r"stages.lr: expected float"),
-        ({"stages": [{"learn": "everything"}]}, "'everything'"),
+        ({"sedd": 1}, "unknown setting 'sedd'"),
+        ({"loss": 3}, "loss is 3; expected a mapping"),
+        ({"stages": [{}, {"lr": "fast"}]}, r"stages\[1\].lr is 'fast'; expected float"),
+        ({"stages": [{"lr": -1.0}]}, r"stages\[0\].lr is -1.0; expected more than 0"),
+        ({"stages": [{"lr": float("nan")}]}, r"stages\[0\].lr is nan; expected a finite number"),
+        ({"stages": [{"steps": 0}]}, r"stages\[0\].steps is 0; expected 1 or more"),
+        ({"stages": [{"learn": "everything"}]}, "learn is 'everything'; expected one of all, vision, alignment"),
         ({"stages": []}, "stages is empty"),
+        ({"stages": [{"clips": 3}], "data": {"clips_per_subject": 2}}, "multiple of data.clips_per_subject"),
+        ({"optim": {"accumulate": 0}}, "optim.accumulate is 0"),
+        ({"optim": {"ema": 2.0}}, "optim.ema is 2.0; expected 0 to "),
+        ({"checkpoint_every": True}, "checkpoint_every is True; expected int"),
         ({"model": {"geometry_points": 0}}, "geometry_points is 0"),
+        ({"model": {"visual": {"image_size": [112]}}}, "expected 2 values"),
+        ({"model": {"visual": {"image_size": [110, 112]}}}, "expected multiples of patch_size 16"),
+        ({"model": {"visual": {"heads": 3}}}, "model.visual.width is 128; expected a multiple of heads 3"),
+        ({"model": {"visual": {"stem": "conv", "stem_strides": [4, 4]}}}, "stem_strides is"),
+        ({"model": {"visual": {"width": 10**9}}}, "expected 1 to 65536"),
+        ({"model": {"audio": {"adapter_kernel": 4}}}, "expected an odd number"),
     ):
         with pytest.raises(SyncLipError, match=words):
             load_config(config_file(tmp_path, **changes))

@@ -11,13 +11,14 @@ from synclip_core.checkpoint import load_checkpoint
 from synclip_core.errors import SyncLipError
 from synclip_core.models.synclipmae import normalise
 from synclip_core.reader_file import load_reader
+from train.config import read_config
 from train.data.clip import Clip
 from train.data.noise import Noise
 from train.finetune_vsr import Run, finetune, judge, train_reader
 from train.journal import Journal
 from train.prompts import PLAIN, clip_prompts
 from train.vsr.batches import Batches, unit_times
-from train.vsr.config import AlignConfig, ReaderConfig, VsrDataConfig, VsrTrainConfig, load_vsr_config
+from train.vsr.config import AlignConfig, ReaderConfig, VsrDataConfig, VsrTrainConfig
 from train.vsr.corpus import Spoken, plain, read_corpus, stem
 from train.vsr.features import Utterance
 from train.vsr.score import ErrorRate
@@ -199,10 +200,10 @@ def test_reading_is_learned(config, tmp_path):
 def test_settings_and_data_are_checked(tmp_path):
     (tmp_path / "c.yaml").write_text("data: {layout: guess}\n")
     with pytest.raises(SyncLipError, match="data.layout is 'guess'"):
-        load_vsr_config(tmp_path / "c.yaml")
+        read_config(VsrTrainConfig, tmp_path / "c.yaml")
     (tmp_path / "c.yaml").write_text("stepz: 3\n")
     with pytest.raises(SyncLipError, match="unknown setting 'stepz'"):
-        load_vsr_config(tmp_path / "c.yaml")
+        read_config(VsrTrainConfig, tmp_path / "c.yaml")
     with pytest.raises(SyncLipError, match=r"data\.texts: not set"):
         finetune(VsrTrainConfig(), tmp_path, None)
 

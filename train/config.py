@@ -1,14 +1,15 @@
 """One YAML a run: every setting of pretraining, checked by name and type before anything starts."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 
 from synclip_core.checkpoint import BUNDLED, read_config_of
 from synclip_core.errors import SyncLipError
-from synclip_core.models.config import SyncLipMAEConfig, from_dict, tiny
+from synclip_core.models.config import SyncLipMAEConfig, tiny
+from synclip_core.models.settings import Amount, Count, Number, Positive, Share, Within, from_dict
 
 # What a stage learns -> the names of the parameters that it moves
 LEARNED_BY: dict[str, tuple[str, ...]] = {
@@ -21,40 +22,43 @@ LEARNED_BY: dict[str, tuple[str, ...]] = {
 @dataclass(frozen=True)
 class DataConfig:
     shards: str = "runs/data"  # folder written by `python -m train.prepare`
-    speed: float = 0.08  # deviation of the log playing speed: other tempos and, as pitch follows, other voices
-    source_power: float = 0.5  # clips of a source are drawn in proportion to its hours to this power
-    min_offset_confidence: float = (
-        0.05  # a web clip whose own offset is less clear than this is left out of the contrast
-    )
-    holdout: int = 0  # 1 in `holdout` web identities is kept out of training, to choose between runs; 0: none
-    clips_per_subject: int = 1  # clips of one person side by side in a batch; the identity shuffle mixes their frames
-    cache_gb: float = 8.0  # decoded clips kept in memory, by each process
+    speed: Share = 0.08  # deviation of the log playing speed: other tempos and, as pitch follows, other voices
+    source_power: Share = 0.5  # clips of a source are drawn in proportion to its hours to this power
+    # a web clip whose own offset is less clear than this is left out of the contrast
+    min_offset_confidence: Amount = 0.05
+    holdout: Number = 0  # 1 in `holdout` web identities is kept out of training, to choose between runs; 0: none
+    clips_per_subject: Count = 1  # clips of one person side by side in a batch; the identity shuffle mixes their frames
+    cache_gb: Amount = 8.0  # decoded clips kept in memory, by each process
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    geometric: float = 1.0  # strength of shift, scale, rotation and aspect, one draw a clip; 0: off
-    photometric: float = 1.0  # colour, brightness, saturation, blur, noise of bypass 2 (ablation A3: 0)
-    mel: float = 1.0  # frequency warp (vocal tract length) and added noise
+    geometric: Amount = 1.0  # strength of shift, scale, rotation and aspect, one draw a clip; 0: off
+    photometric: Amount = 1.0  # colour, brightness, saturation, blur, noise of bypass 2 (ablation A3: 0)
+    mel: Amount = 1.0  # frequency warp (vocal tract length) and added noise
 
 
 @dataclass(frozen=True)
 class LossConfig:
     # pixels are 0..1, so an MSE of 0.02 is typical: 10 brings it to the order of the other terms
-    reconstruction: float = 10.0
-    contrastive: float = 1.0
-    decorrelation: float = 0.1
-    geometry: float = 1.0
-    neighbours: int = 0  # frames beside the aligned one that count as positives
-    ignore_neighbours: int = 1  # and those that are neither: 40 ms away looks much the same
-    self_similarity: float = 0.98  # audio this alike (silence, a held vowel) is a positive as well; over 1: off
-    max_scale: float = 60.0  # CLIP clamps the learned inverse temperature at 100; a small batch overfits there
-    same_clip: float = (
-        0.5  # share of a second contrast among the frames of the same clip only, where identity cannot help
-    )
+    reconstruction: Amount = 10.0
+    contrastive: Amount = 1.0
+    decorrelation: Amount = 0.1
+    geometry: Amount = 1.0
+    neighbours: Number = 0  # frames beside the aligned one that count as positives
+    ignore_neighbours: Number = 1  # and those that are neither: 40 ms away looks much the same
+    self_similarity: Amount = 0.98  # audio this alike (silence, a held vowel) is a positive as well; over 1: off
+    max_scale: Positive = 60.0  # CLIP clamps the learned inverse temperature at 100; a small batch overfits there
+    # share of a second contrast among the frames of the same clip only, where identity cannot help
+    same_clip: Share = 0.5
     gather: bool = True  # negatives from all processes; False: each contrasts its own clips
-    shuffle_identity: float = 0.5  # share of the subjects whose identity tokens are shuffled
-    passes: tuple[str, ...] = ("video", "audio")  # what conditions the decoder; one of them: single-pass decoding
+    shuffle_identity: Share = 0.5  # share of the subjects whose identity tokens are shuffled
+    passes: tuple[Literal["video", "audio"], ...] = ("video", "audio")  # what conditions the decoder; one: single-pass
+
+    def fault(self) -> str | None:
+        if not self.passes or len(set(self.passes)) < len(self.passes):
+            return f"passes is {list(self.passes)}; expected video, audio or both"
+        return None
 
 
 @dataclass(frozen=True)
@@ -67,29 +71,27 @@ class StageConfig:
     are computed once, in `views` augmented versions.
     """
 
-    learn: str = "all"  # "all" | "vision" | "alignment"
-    steps: int = 2000
-    lr: float = 1e-3
-    warmup: int = 100
-    clips: int = 9  # clips of a step on each process
-    frames: int = 48  # consecutive frames of a clip
-    reconstruct: int = (
-        4  # frames of each clip that bypass 1 and the decoder see; losses are means: this only saves time
-    )
-    views: int = 2
+    learn: Literal["all", "vision", "alignment"] = "all"
+    steps: Count = 2000
+    lr: Positive = 1e-3
+    warmup: Number = 100
+    clips: Count = 9  # clips of a step on each process
+    frames: Count = 48  # consecutive frames of a clip
+    # frames of each clip that bypass 1 and the decoder see; losses are means: this only saves time
+    reconstruct: Count = 4
+    views: Count = 2
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    final_lr: float = 0.02  # of a stage's lr, at the end of its cosine
-    weight_decay: float = 0.05
-    clip: float = 1.0
-    ema: float = 0.995
+    final_lr: Share = 0.02  # of a stage's lr, at the end of its cosine
+    weight_decay: Amount = 0.05
+    clip: Positive = 1.0
+    ema: Annotated[float, Within(0, 0.999999)] = 0.995
     bf16: bool = False  # autocast; the weights stay float32
-    accumulate: int = 1  # parts that a process's clips of a step go through in; each part has its own negatives
-    checkpointing: bool = (
-        False  # compute the visual encoder's blocks again in the backward pass instead of keeping them
-    )
+    accumulate: Count = 1  # parts that a process's clips of a step go through in; each part has its own negatives
+    # compute the visual encoder's blocks again in the backward pass instead of keeping them
+    checkpointing: bool = False
     compile: bool = False  # torch.compile on the visual encoder
 
 
@@ -106,7 +108,7 @@ class InitConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    seed: int = 0
+    seed: Number = 0
     init: InitConfig = field(default_factory=InitConfig)
     model: SyncLipMAEConfig = field(default_factory=tiny)
     data: DataConfig = field(default_factory=DataConfig)
@@ -114,8 +116,20 @@ class PretrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     stages: tuple[StageConfig, ...] = (StageConfig(),)
-    validate_every: int = 200
-    checkpoint_every: int = 100
+    validate_every: Count = 200
+    checkpoint_every: Count = 100
+
+    def fault(self) -> str | None:
+        if not self.stages:
+            return "stages is empty; leave it out for one stage of the whole objective"
+        for number, stage in enumerate(self.stages):
+            if stage.learn == "vision" and not self.model.geometry_points:
+                return f"stages[{number}] learns geometry, but model.geometry_points is 0"
+            if stage.clips % self.data.clips_per_subject:
+                return f"stages[{number}].clips is {stage.clips}; expected a multiple of data.clips_per_subject"
+        if self.init.model and (self.init.visual or self.init.audio):
+            return "init.model brings its own encoders; leave init.visual and init.audio out"
+        return None
 
 
 T = TypeVar("T")
@@ -136,43 +150,25 @@ def laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def checkpoint_path(init: InitConfig) -> Path:
+def checkpoint_path(name: str) -> Path:
     """The file that `init.model` names."""
-    return BUNDLED if init.model == "bundled" else Path(init.model)
-
-
-def _read_yaml(path: str | Path) -> Any:
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SyncLipError(f"{path}: cannot read the config ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise SyncLipError(f"{path}: not valid YAML: {error}") from error
-    return data or {}
+    return BUNDLED if name == "bundled" else Path(name)
 
 
 def load_config(path: str | Path) -> PretrainConfig:
     """Read and check a YAML of pretraining. Raises SyncLipError naming the setting that is wrong."""
     data = _read_yaml(path)
-    config = from_dict(PretrainConfig, data, str(path))
-    if config.init.model:
-        if config.init.visual or config.init.audio:
-            raise SyncLipError(f"{path}: init.model brings its own encoders; leave init.visual and init.audio out")
-        model = laid_over(read_config_of(checkpoint_path(config.init)), data.get("model", {}))
-        config = replace(config, model=from_dict(SyncLipMAEConfig, model, f"{path}.model"))
-    for number, stage in enumerate(config.stages):
-        if stage.learn not in LEARNED_BY:
-            known = ", ".join(LEARNED_BY)
-            raise SyncLipError(f"{path}: stages[{number}].learn is {stage.learn!r}; expected one of {known}")
-        if stage.learn == "vision" and not config.model.geometry_points:
-            raise SyncLipError(f"{path}: stages[{number}] learns geometry, but model.geometry_points is 0")
-    choices = (
-        ("model.visual.bypasses", config.model.visual.bypasses, ("both", "uniform", "face")),
-        ("loss.passes", config.loss.passes, (("video", "audio"), ("video",), ("audio",))),
-    )
-    for name, value, known in choices:
-        if value not in known:
-            raise SyncLipError(f"{path}: {name} is {value!r}; expected one of {', '.join(map(str, known))}")
-    if not config.stages:
-        raise SyncLipError(f"{path}: stages is empty; leave it out for one stage of the whole objective")
-    return config
+    init, own = (data.get(key, {}) for key in ("init", "model")) if isinstance(data, dict) else ({}, {})
+    name = init.get("model") if isinstance(init, dict) else None
+    if name and isinstance(name, str) and isinstance(own, dict):
+        data = {**data, "model": laid_over(read_config_of(checkpoint_path(name)), own)}
+    return from_dict(PretrainConfig, data, str(path))
+
+
+def _read_yaml(path: str | Path) -> Any:
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise SyncLipError(f"{path}: cannot read the config ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SyncLipError(f"{path}: not valid YAML: {error}") from error

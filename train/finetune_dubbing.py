@@ -25,11 +25,11 @@ from synclip_core.errors import SyncLipError
 from synclip_core.models.audiopack import AudioPack, AudioPackConfig
 from synclip_core.vace import edit_mask
 from train import distributed
-from train.config import StageConfig
+from train.config import StageConfig, read_config
 from train.data.noise import Noise
 from train.data.sampling import ClipStore
 from train.dubbing.codecs import open_codec
-from train.dubbing.config import DubbingConfig, load_dubbing_config
+from train.dubbing.config import DubbingConfig
 from train.dubbing.dubber import Dubber, generate, to_lesson, to_segment
 from train.dubbing.export import export
 from train.dubbing.latents import CachedCodec
@@ -257,7 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the deepspeed launcher passes it
     options = parser.parse_args(arguments)
     try:
-        config = load_dubbing_config(options.config)
+        config = read_config(DubbingConfig, options.config)
         device, make_engine = launched(options.device, options.deepspeed)
         finetune(config, options.out, None, device, make_engine)
     except SyncLipError as error:

@@ -23,17 +23,17 @@ from tqdm import tqdm
 from synclip_core.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
 from synclip_core.errors import SyncLipError
 from synclip_core.lip_reading import read_lips
-from synclip_core.models.config import to_dict
+from synclip_core.models.settings import to_dict
 from synclip_core.models.vsr import LipReader, VsrConfig
 from synclip_core.reader_file import Reader, load_reader, save_reader
 from train import distributed
-from train.config import OptimConfig
+from train.config import OptimConfig, read_config
 from train.data.noise import Noise
 from train.engine import MakeEngine, OneProcess, advance, launched
 from train.journal import Journal
 from train.run_state import average_decay, parameter_groups, part, plain, save_run
 from train.vsr.batches import Batches, VsrBatch
-from train.vsr.config import VsrTrainConfig, load_vsr_config
+from train.vsr.config import VsrTrainConfig
 from train.vsr.corpus import read_corpus
 from train.vsr.features import Utterance, load_crops, load_utterances
 from train.vsr.score import ErrorRate
@@ -240,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the deepspeed launcher passes it
     options = parser.parse_args(arguments)
     try:
-        config = load_vsr_config(options.config)
+        config = read_config(VsrTrainConfig, options.config)
         device, make_engine = launched(options.device, options.deepspeed)
         finetune(config, options.out, options.checkpoint, None, device, make_engine)
     except SyncLipError as error:

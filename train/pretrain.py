@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
-from synclip_core.models.config import to_dict
+from synclip_core.models.settings import to_dict
 from train import distributed
 from train.config import PretrainConfig, load_config
 from train.data.sampling import ClipSource, ClipStore, Prefetcher, Sampler

@@ -226,7 +226,7 @@ def build(config: PretrainConfig) -> SyncLipMAE:
     if config.init.visual:
         load_vit(model.visual, config.init.visual)
     if config.init.model:
-        path = checkpoint_path(config.init)
+        path = checkpoint_path(config.init.model)
         try:
             model.load_state_dict(load_checkpoint(path).model.state_dict())
         except RuntimeError as error:

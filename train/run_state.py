@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from synclip_core.checkpoint import save_safetensors
-from synclip_core.models.config import to_dict
+from synclip_core.models.settings import to_dict
 from train import distributed
 
 

@@ -20,11 +20,12 @@ from synclip_core.errors import SyncLipError
 from synclip_core.lip_reading import read_lips
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.reader_file import Reader, load_reader
+from train.config import read_config
 from train.evaluation.tables import format_table, write_json
 from train.finetune_vsr import finetune
 from train.validation import Judged, sync_figures
 from train.vsr.batches import plain_tokens
-from train.vsr.config import AlignConfig, load_vsr_config
+from train.vsr.config import AlignConfig, VsrTrainConfig
 from train.vsr.corpus import read_corpus
 from train.vsr.features import Utterance, load_utterances
 from train.vsr.score import ErrorRate
@@ -51,7 +52,7 @@ def judge_both(model: SyncLipMAE, reader: Reader, utterances: list[Utterance]) -
 
 def tradeoff(config_path: Path, out: Path, split: str) -> list[dict[str, Any]]:
     """Trains what is not trained yet; returns the rows of the table."""
-    config = load_vsr_config(config_path)
+    config = read_config(VsrTrainConfig, config_path)
     corpus = read_corpus(config.data.texts, config.data.layout)
     start = load_checkpoint(None)
     utterances = load_utterances(start, config.data.shards, split, corpus, 1, out / "features")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..models.settings import Count, Positive, Share
 from ..models.vsr import BLANK, LipReader
 from .ctc import PrefixScorer
 
@@ -15,10 +16,10 @@ class SearchOptions:
     """beam: texts kept at each length, 1 is greedy. ctc_weight: share of the CTC score, 0..1. length_bonus: added for
     each unit, against the decoder's liking for short texts. longest: units a second of video."""
 
-    beam: int = 8
-    ctc_weight: float = 0.4
+    beam: Count = 8
+    ctc_weight: Share = 0.4
     length_bonus: float = 0.0
-    longest: float = 30.0
+    longest: Positive = 30.0
 
 
 @dataclass

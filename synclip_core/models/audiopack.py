@@ -5,16 +5,17 @@ of the video VAE: the first frame makes a latent frame by itself, then every fou
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import TemporalBlock
+from .settings import Depth, Kernel, Size
 
 FRAMES_PER_LATENT = 4
-INJECT_AT = ("vace", "video")
+InjectAt = Literal["vace", "video"]
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,15 @@ class AudioPackConfig:
     """width: of the DiT. inject_at: "vace" adds to the output of `vace_patch_embedding`, "video" to that of
     `patch_embedding` (the other reading of section 4.4)."""
 
-    width: int = 1536
-    token_dim: int = 128
+    width: Size = 1536
+    token_dim: Size = 128
     profile: str = "tiny-128"
-    hidden: int = 512
+    hidden: Size = 512
     # Convolutions, not attention: what a frame gets depends on its neighbourhood alone, so a segment of a long video
     # gets what the whole video would give it.
-    depth: int = 3
-    kernel: int = 5
-    inject_at: str = "vace"
+    depth: Depth = 3
+    kernel: Kernel = 5
+    inject_at: InjectAt = "vace"
 
     @property
     def reach(self) -> int:

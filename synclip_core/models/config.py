@@ -3,12 +3,14 @@
 A config is plain data: it lives in YAML for training and in the safetensors metadata of a checkpoint.
 """
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from ..errors import SyncLipError
+from .settings import Depth, Kernel, Positive, Size, SizeOrNone, Within
 
-T = TypeVar("T")
+GROUPS = 8  # of the group norms of a convolutional stem
+Hidden = Annotated[float, Within(0, 0.99)]  # a share of patches of which some must be left
 
 
 @dataclass(frozen=True)
@@ -16,50 +18,65 @@ class VisualConfig:
     """The visual encoder (papers/synclipmae.txt, section 3.2)."""
 
     # height, width of the frames; a square face is stretched to them where they differ (media.crop.model_frames)
-    image_size: tuple[int, int] = (112, 112)
-    patch_size: int = 16
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-    mlp_ratio: float = 4.0
+    image_size: tuple[Size, Size] = (112, 112)
+    patch_size: Size = 16
+    width: Size = 128
+    depth: Depth = 4
+    heads: Size = 4
+    mlp_ratio: Positive = 4.0
     # "linear" is the ViT of the paper. "conv" is a convolutional stem whose activations are zeroed on hidden patches
     # at every stage, so that nothing leaks (ConvMAE); from a few hours of video a linear stem learns too slowly.
-    stem: str = "linear"
-    stem_widths: tuple[int, ...] = (32, 64, 128)
-    stem_strides: tuple[int, ...] = (
+    stem: Literal["linear", "conv"] = "linear"
+    stem_widths: tuple[Size, ...] = (32, 64, 128)
+    stem_strides: tuple[Size, ...] = (
         4,
         2,
         2,
     )  # the first stage costs most of the time on a CPU: it leaves full size at once
     # MAE hides 75 % (He et al. 2022, figure 5).
-    mask_ratio: float = 0.75
+    mask_ratio: Hidden = 0.75
     # The face-preserving bypass must leave the mouth whole; at 7 x 7 patches the mouth alone is a quarter of them.
-    face_mask_ratio: float = 0.75
+    face_mask_ratio: Hidden = 0.75
     # "both", or one view that everything is read from: "uniform" (ablation A1), "face" (A2)
-    bypasses: str = "both"
+    bypasses: Literal["both", "uniform", "face"] = "both"
 
     @property
     def crop_size(self) -> int:
         """Side in pixels of the square face crops that frames are made of: neither side of a frame is enlarged."""
         return max(self.image_size)
 
+    def fault(self) -> str | None:
+        if any(side % self.patch_size for side in self.image_size):
+            return f"image_size is {list(self.image_size)}; expected multiples of patch_size {self.patch_size}"
+        if self.width % self.heads or self.width % 4:
+            return f"width is {self.width}; expected a multiple of heads {self.heads} and of 4"
+        if self.stem == "conv":
+            if len(self.stem_widths) != len(self.stem_strides) or math.prod(self.stem_strides) != self.patch_size:
+                return (
+                    f"stem_strides is {list(self.stem_strides)}; expected one for each of {len(self.stem_widths)} "
+                    f"stem_widths, their product patch_size {self.patch_size}"
+                )
+            if any(width % GROUPS for width in self.stem_widths):
+                return f"stem_widths is {list(self.stem_widths)}; expected multiples of {GROUPS}"
+        return None
+
 
 @dataclass(frozen=True)
 class AudioConfig:
     """The audio branch: a frozen speech encoder and the adapter over all its layers (section 3.2)."""
 
-    front_end: str = "mel"  # "mel" | "wav2vec2" | "hubert"
-    layers: str = "all"  # "all" | "last" (ablation B1)
+    front_end: Literal["mel", "wav2vec2", "hubert"] = "mel"
+    layers: Literal["all", "last"] = "all"  # "last": ablation B1
     # How 50 rows a second become 25: "features" averages two rows; "waveform" halves the sampling rate before the
     # encoder, so that one row spans a frame, as the paper has it. The mel front end has its rows where frames are.
-    align: str = "features"
-    width: int = 768  # of one layer; mel: the number of bands
-    depth: int = 13  # number of layers that are concatenated; mel: sub-frames of 10 ms in a video frame
+    align: Literal["features", "waveform"] = "features"
+    width: Size = 768  # of one layer; mel: the number of bands
+    depth: Size = 13  # number of layers that are concatenated; mel: sub-frames of 10 ms in a video frame
     # The mel front end learns nothing and sees 25 ms, so its adapter brings the temporal context that wav2vec2 has
     # inside.
-    adapter_width: int = 0  # 0: one linear layer, as in the paper
-    adapter_depth: int = 0
-    adapter_kernel: int = 5
+    adapter_width: SizeOrNone = 0  # 0: one linear layer, as in the paper
+    adapter_depth: Depth = 0
+    adapter_kernel: Kernel = 5
     # settings of transformers' Wav2Vec2Config or HubertConfig that differ from the base models (pretrained.py fills it)
     encoder: dict[str, Any] = field(default_factory=dict)
 
@@ -74,20 +91,25 @@ class VocalConfig:
     """
 
     center: bool = False
-    context_depth: int = 0  # residual temporal convolutions
-    context_kernel: int = 5
-    context_width: int = 0
+    context_depth: Depth = 0  # residual temporal convolutions
+    context_kernel: Kernel = 5
+    context_width: SizeOrNone = 0
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
     """The MAE decoder with prompt cross-attention (section 3.2)."""
 
-    width: int = 96
-    depth: int = 2
-    heads: int = 4
-    mlp_ratio: float = 4.0
+    width: Size = 96
+    depth: Depth = 2
+    heads: Size = 4
+    mlp_ratio: Positive = 4.0
     cross_attention: bool = True  # False: prompts are concatenated to the sequence (ablation C1)
+
+    def fault(self) -> str | None:
+        if self.width % self.heads or self.width % 4:
+            return f"width is {self.width}; expected a multiple of heads {self.heads} and of 4"
+        return None
 
 
 @dataclass(frozen=True)
@@ -95,14 +117,15 @@ class SyncLipMAEConfig:
     """The whole model. `dim` is the width of the tokens that all tasks share."""
 
     name: str = "tiny"
-    dim: int = 128
-    fps: float = 25.0
-    sample_rate: int = 16000
+    dim: Size = 128
+    fps: Positive = 25.0
+    sample_rate: Annotated[int, Within(8000, 192000)] = 16000
     visual: VisualConfig = field(default_factory=VisualConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     vocal: VocalConfig = field(default_factory=VocalConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
-    geometry_points: int = 0  # lip points that an auxiliary head reads off the vocal prompt while training; 0: no head
+    # lip points that an auxiliary head reads off the vocal prompt while training; 0: no head
+    geometry_points: Literal[0, 60] = 0
 
     @property
     def profile(self) -> str:
@@ -146,45 +169,3 @@ def paper() -> SyncLipMAEConfig:
 
 
 PROFILES = {"tiny": tiny, "base": base, "paper": paper}
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass config as plain JSON-able data."""
-    return asdict(config)
-
-
-def from_dict(cls: type[T], data: Any, where: str = "config") -> T:
-    """Build a config dataclass from plain data. Raises SyncLipError on an unknown key or a value of the wrong type."""
-    if not isinstance(data, dict):
-        raise SyncLipError(f"{where}: expected a mapping of settings, got {type(data).__name__}")
-    hints = get_type_hints(cls)
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(data) - known)
-    if unknown:
-        raise SyncLipError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    return cls(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in data.items()})
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    if is_dataclass(kind):
-        return from_dict(kind, value, where)  # type: ignore[arg-type]
-    origin = get_origin(kind)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise SyncLipError(f"{where}: expected a list, got {value!r}")
-        inner = get_args(kind)[0]
-        return tuple(_convert(inner, item, where) for item in value)
-    if origin is dict or kind is dict:
-        if not isinstance(value, dict):
-            raise SyncLipError(f"{where}: expected a mapping, got {value!r}")
-        return value
-    if origin is not None:  # a union such as `str | None`
-        options = get_args(kind)
-        if value is None and type(None) in options:
-            return None
-        return _convert(next(o for o in options if o is not type(None)), value, where)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise SyncLipError(f"{where}: expected {kind.__name__}, got {value!r}")
-    return value

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import SyncLipError
+
 WINDOW, HOP, FFT = 400, 160, 512  # 25 ms, 10 ms at 16 kHz
 FLOOR = 1e-6  # power of a mel band under which there is nothing but digital silence
 RANGE = 12.0  # nats below the clip's loudest band that still count, about 52 dB
@@ -54,7 +56,7 @@ class MelFrontEnd(nn.Module):
     def __init__(self, bands: int, sub_frames: int, sample_rate: int, fps: float) -> None:
         super().__init__()
         if sample_rate != round(fps * sub_frames * HOP):
-            raise ValueError(f"{sub_frames} sub-frames of 10 ms do not fill a frame at {fps} fps")
+            raise SyncLipError(f"audio.depth: {sub_frames} rows of 10 ms do not fill a frame at {fps:g} fps")
         self.sub_frames = sub_frames
         self.register_buffer("filters", mel_filterbank(bands, sample_rate), persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)

@@ -143,8 +143,7 @@ def speech_config(path: str | Path) -> AudioConfig:
     except KeyError as error:
         raise SyncLipError(f"{path}: no wav2vec2 or HuBERT in transformers' format ({error} is missing)") from error
     hubert = "hubert" in str(path).lower() or any(key.startswith("hubert.") for key in raw)
-    front_end = "hubert" if hubert else "wav2vec2"
-    return AudioConfig(front_end=front_end, width=width, depth=layers + 1, encoder=encoder)
+    return AudioConfig(front_end="hubert" if hubert else "wav2vec2", width=width, depth=layers + 1, encoder=encoder)
 
 
 # What of a transformers config.json shapes the network

@@ -1,6 +1,5 @@
 """The visual encoder: a ViT over visible patches plus three learned prompts (papers/synclipmae.txt, section 3.2)."""
 
-import math
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .config import VisualConfig
+from .config import GROUPS, VisualConfig
 from .layers import Block, sincos_position
 
 PROMPTS = IDENTITY, VOCAL, AMBIENT = 0, 1, 2
@@ -32,14 +31,12 @@ class ConvStem(nn.Module):
     def __init__(self, config: VisualConfig, *, ops: Any = nn) -> None:
         super().__init__()
         widths, strides = config.stem_widths, config.stem_strides
-        if len(widths) != len(strides) or math.prod(strides) != config.patch_size:
-            raise ValueError(f"stem_strides {strides} of stages {widths} do not make a patch of {config.patch_size}")
         channels = (3, *widths)
         self.convs = nn.ModuleList(
             ops.Conv2d(channels[i], channels[i + 1], 2 * stride - 1, stride=stride, padding=stride - 1)
             for i, stride in enumerate(strides)
         )
-        self.norms = nn.ModuleList(ops.GroupNorm(8, width) for width in widths)
+        self.norms = nn.ModuleList(ops.GroupNorm(GROUPS, width) for width in widths)
         self.proj = ops.Conv2d(widths[-1], config.width, 1)
 
     def forward(self, frames: Tensor, visible: Tensor) -> Tensor:

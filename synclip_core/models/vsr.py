@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .conformer import ConformerBlock, positions
+from .settings import Depth, Kernel, Positive, Share, Size
 
 BLANK = 0  # class of the CTC branch; the decoder's start and end of a text share it
 
@@ -21,16 +22,22 @@ class VsrConfig:
     """
 
     units: tuple[str, ...] = tuple(" abcdefghijklmnopqrstuvwxyz'")
-    dim: int = 128
-    width: int = 128
-    heads: int = 4
-    layers: int = 3
-    kernel: int = 15
-    ratio: int = 4
-    decoder_layers: int = 2
-    upsample: int = 2  # rows of the CTC branch a tick: it needs more rows than letters, and fast speech has 15 a second
-    dropout: float = 0.1
-    window_s: float = 6.0
+    dim: Size = 128
+    width: Size = 128
+    heads: Size = 4
+    layers: Depth = 3
+    kernel: Kernel = 15
+    ratio: Size = 4
+    decoder_layers: Depth = 2
+    # rows of the CTC branch a tick: it needs more rows than letters, and fast speech has 15 a second
+    upsample: Size = 2
+    dropout: Share = 0.1
+    window_s: Positive = 6.0
+
+    def fault(self) -> str | None:
+        if self.width % self.heads:
+            return f"width is {self.width}; expected a multiple of heads {self.heads}"
+        return None
 
     @property
     def classes(self) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from synclip_core.models.config import from_dict, to_dict
+from synclip_core.models.settings import from_dict, to_dict
 from train.config import PretrainConfig, laid_over
 
 

@@ -4,10 +4,12 @@ import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from synclip_core.errors import SyncLipError
 
-LAYOUTS = ("csv", "aligned", "grid", "lrs")
+Layout = Literal["csv", "aligned", "grid", "lrs"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
 SILENCE = {"sil", "sp", "<sil>", ""}
 
 
