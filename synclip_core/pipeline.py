@@ -12,6 +12,7 @@ from .attribute_file import load_head, require_match
 from .attributes import AttributeReport, classify_streams
 from .checkpoint import Checkpoint, load_checkpoint
 from .decoding.beam import SearchOptions
+from .device import usable
 from .errors import SyncLipError
 from .lip_reading import read_lips
 from .media.audio import iter_audio
@@ -82,8 +83,8 @@ class SyncPipeline:
     ) -> None:
         loaded = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         self.checkpoint = loaded
-        self.model: SyncLipMAE = loaded.model.to(device)
-        self.device = device
+        self.device = usable(device)
+        self.model: SyncLipMAE = loaded.model.to(self.device)
         self.face = parse_choice(face) if isinstance(face, str) else face
         self.max_lag = max_lag
         self.thresholds = loaded.thresholds

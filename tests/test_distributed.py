@@ -139,9 +139,14 @@ def test_settings_that_contradict_the_config_are_named(tmp_path: Path) -> None:
     path.write_text('{"gradient_clipping": 5}')
     with pytest.raises(SyncLipError, match=r"gradient_clipping is set by the config \(optim.clip\)"):
         read_settings(path)
-    path.write_text("{")
-    with pytest.raises(SyncLipError, match="no DeepSpeed settings"):
-        read_settings(path)
+    for text, words in (
+        ("{]", "no DeepSpeed settings"),
+        ("[1]", "expected a mapping"),
+        ('{"zero_optimization": {"stage": 7}}', "zero_optimization.stage is 7; expected 0, 1, 2 or 3"),
+    ):
+        path.write_text(text)
+        with pytest.raises(SyncLipError, match=words):
+            read_settings(path)
 
 
 def test_a_batch_that_cannot_be_shared_says_so(shards: Path, tmp_path: Path) -> None:

@@ -333,5 +333,5 @@ def test_wrong_numbers_are_named(arguments: list[str], words: str, capsys: pytes
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_a_missing_gpu_is_named() -> None:
-    with pytest.raises(SyncLipError, match="use --device cpu"):
+    with pytest.raises(SyncLipError, match="device 'cuda' cannot be used here"):
         measure(CONFIG, 0, "cuda", 1)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from synclip_core.checkpoint import load_checkpoint, read_safetensors, save_safetensors
 from synclip_core.errors import SyncLipError
+from synclip_core.pipeline import SyncPipeline
 from train import export, pretrain
 from train.config import DataConfig, StageConfig, load_config
 from train.data.noise import Noise
@@ -156,6 +157,15 @@ def test_what_a_start_cannot_be(shards: Path, unbroken: Path, tmp_path: Path) ->
 def test_the_bundled_checkpoint_needs_no_model_in_the_yaml() -> None:
     config = load_config(Path(__file__).parents[1] / "train" / "configs" / "finetune.yaml")
     assert config.model == load_checkpoint().model.config
+
+
+def test_a_device_that_is_not_there_is_named(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--config", str(config_file(tmp_path)), "--data", str(shards), "--out", str(tmp_path / "out")]
+    for device in ("abacus", "meta"):
+        assert pretrain.main([*arguments, "--device", device]) == 4
+        assert f"device '{device}' cannot be used here" in capsys.readouterr().err
+    with pytest.raises(SyncLipError, match="device 'abacus' cannot be used here"):
+        SyncPipeline(device="abacus")
 
 
 def test_missing_shards_and_short_clips_say_so(shards: Path, tmp_path: Path) -> None:

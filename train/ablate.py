@@ -13,6 +13,7 @@ from typing import Any
 
 from synclip_core.checkpoint import load_checkpoint
 from synclip_core.commands.atomic import save_png
+from synclip_core.device import usable
 from synclip_core.errors import SyncLipError
 from train.ablation.report import FIGURES, curves, draw_curves, table
 from train.ablation.variants import VARIANTS, variant_config
@@ -65,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         base = load_config(options.config)
+        usable(options.device)
         for seed in [] if options.report else options.seeds:
             for name in options.only or VARIANTS:
                 folder = options.out / name / f"seed-{seed}"

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from synclip_core.device import usable
 from synclip_core.errors import SyncLipError
 from train.config import OptimConfig
 from train.run_state import optimizer_tensors, restore_optimizer
@@ -94,10 +95,10 @@ def advance(engine: Engine, loss: Tensor, average: nn.Module, weight: float, ste
 def launched(device: str, deepspeed: str | None) -> tuple[str, MakeEngine]:
     """The device of this process and the engine that a program's --device and --deepspeed ask for.
 
-    Raises SyncLipError where DeepSpeed is missing, its settings contradict ours, or no launcher started it.
+    Raises SyncLipError where the device or DeepSpeed is missing, its settings contradict ours, or nothing launched us.
     """
     if deepspeed is None:
-        return device, OneProcess
+        return usable(device), OneProcess
     from train.engine_deepspeed import DeepSpeed, join, read_settings
 
     settings = read_settings(deepspeed)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from synclip_core.device import usable
 from synclip_core.errors import SyncLipError
 from train import distributed
 from train.config import OptimConfig
@@ -36,7 +37,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 def join(device: str) -> str:
     """Join the processes of a launcher (deepspeed, torchrun, srun); returns the device of this one.
 
-    Raises SyncLipError where DeepSpeed is missing or nothing launched us.
+    Raises SyncLipError where the device or DeepSpeed is missing or nothing launched us.
     """
     if "RANK" not in os.environ and "SLURM_PROCID" in os.environ:
         for name, theirs in (("RANK", "PROCID"), ("WORLD_SIZE", "NTASKS"), ("LOCAL_RANK", "LOCALID")):
@@ -48,10 +49,11 @@ def join(device: str) -> str:
         os.environ.setdefault("MASTER_PORT", "0")
     if "MASTER_ADDR" not in os.environ:
         raise SyncLipError("MASTER_ADDR is not set: start with deepspeed or torchrun, or export it under srun")
+    on_gpu = device.startswith("cuda")
+    device = usable(f"cuda:{os.environ['LOCAL_RANK']}" if on_gpu else device)
     os.environ.setdefault("DS_ACCELERATOR", torch.device(device).type)
     deepspeed = _deepspeed()
-    if device.startswith("cuda"):
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if on_gpu:
         torch.cuda.set_device(device)
         deepspeed.init_distributed("nccl", verbose=False)
     else:
@@ -65,8 +67,13 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     """A DeepSpeed JSON. Raises SyncLipError where it cannot be read or sets what the YAML sets."""
     try:
         settings = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SyncLipError(f"{path}: no DeepSpeed settings ({error})") from error
+    if not isinstance(settings, dict) or not isinstance(settings.get("zero_optimization", {}), dict):
+        raise SyncLipError(f"{path}: no DeepSpeed settings (expected a mapping, and one of zero_optimization)")
+    stage = settings.get("zero_optimization", {}).get("stage", 0)
+    if stage not in (0, 1, 2, 3):
+        raise SyncLipError(f"{path}: zero_optimization.stage is {stage!r}; expected 0, 1, 2 or 3")
     for name in settings:
         if name in OURS:
             raise SyncLipError(f"{path}: {name} is set by the config ({OURS[name]}); take it out here")

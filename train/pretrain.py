@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from synclip_core.commands.options import positive
 from synclip_core.errors import SyncLipError
 from synclip_core.models.settings import to_dict
 from train import distributed
@@ -46,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", default="runs/pretrain", help="folder of checkpoints, log.jsonl and samples")
     parser.add_argument("--data", help="shards; overrides data.shards of the config")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--stop-at", type=int, help="end this call at that step; the schedule stays that of the config")
+    parser.add_argument(
+        "--stop-at", type=positive, metavar="STEP", help="end this call at that step; the schedule stays the config's"
+    )
     parser.add_argument("--deepspeed", metavar="JSON", help="settings of DeepSpeed, as in train/configs/deepspeed/")
     parser.add_argument("--tensorboard", action="store_true", help="write OUT/tensorboard as well")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the deepspeed launcher passes it

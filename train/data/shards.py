@@ -103,7 +103,7 @@ def index_shard(path: Path) -> dict[str, Stored]:
     """Samples of a tar in order, nothing of them read yet. Raises SyncLipError when the tar is damaged."""
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:
             for info in tar:
                 if info.isfile():
                     key, _, part = info.name.partition(".")

@@ -11,7 +11,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from synclip_core.errors import SyncLipError
+from synclip_core.device import usable
 from train.config import PretrainConfig
 from train.data.sampling import Batch
 from train.run import Run
@@ -61,8 +61,7 @@ def measure(config: PretrainConfig, stage_index: int, device: str, steps: int) -
     counter knows nothing there; a GPU's is counted with what it computes again in its backward pass.
     Raises SyncLipError when the device is not there.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SyncLipError(f"--device {device}: torch sees no CUDA device here; use --device cpu")
+    usable(device)
     plan = meta_run(config)
     planned = step_flops(plan, stage_index)
     counts = parameters(plan.model).values()
