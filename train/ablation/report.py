@@ -1,6 +1,7 @@
 """The grid's results beside the paper's, as a table and as curves."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ COLOURS = (
     (28, 33, 40), (207, 34, 46), (188, 76, 0), (154, 103, 0), (26, 127, 55), (9, 105, 218),
     (130, 80, 223), (191, 57, 137), (87, 96, 106), (27, 124, 131), (102, 51, 0),
 )  # fmt: skip
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 1100, 560, 70, 60, 700, 500
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 1120, 560, 70, 60, 700, 490
+FINE = 2  # drawn larger, then averaged: smooth lines
 INK, GREY, FAINT, PAPER = (28, 33, 40), (110, 118, 129), (225, 228, 232), (255, 255, 255)
 
 Results = Mapping[str, Sequence[dict[str, Any]]]  # variant -> a result.json a seed
@@ -51,27 +53,41 @@ def curves(folders: Mapping[str, Sequence[Path]], group: str, figure: str) -> di
 
 
 def draw_curves(drawn: Mapping[str, list[tuple[int, list[float]]]], title: str, chance: float) -> Image.Image:
-    """One line a variant through the mean of its seeds, a whisker from the lowest to the highest."""
-    image = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
+    """One line a variant through the mean of its seeds, a whisker from the lowest to the highest, named in the order
+    in which they end."""
+    steps = sorted({step for points in drawn.values() for step, _ in points}) or [0]
+    highest = max((max(values) for points in drawn.values() for _, values in points), default=0.0)
+    grid = 10 if highest > 40 else 5
+    top = grid * math.ceil(max(highest, 2 * chance) / grid)
+    image = Image.new("RGB", (FINE * WIDTH, FINE * HEIGHT), PAPER)
     draw = ImageDraw.Draw(image)
-    small, last = ImageFont.load_default(15), max((s for points in drawn.values() for s, _ in points), default=1)
-    draw.text((LEFT, 18), title, fill=INK, font=ImageFont.load_default(20))
+    small, large = (ImageFont.load_default(FINE * size) for size in (15, 20))
 
-    def at(step: float, percent: float) -> tuple[float, float]:
-        return LEFT + step / last * (RIGHT - LEFT), BOTTOM - percent / 100 * (BOTTOM - TOP)
+    def at(step: float, percent: float, aside: float = 0) -> tuple[float, float]:
+        along = (step - steps[0]) / max(1, steps[-1] - steps[0])
+        return FINE * (LEFT + along * (RIGHT - LEFT) + aside), FINE * (BOTTOM - percent / top * (BOTTOM - TOP))
 
-    for percent in range(0, 101, 20):
-        draw.line((at(0, percent), at(last, percent)), fill=FAINT)
-        draw.text((LEFT - 8, at(0, percent)[1]), f"{percent} %", fill=GREY, font=small, anchor="rm")
-    draw.line((at(0, chance), at(last, chance)), fill=GREY)
-    draw.text((LEFT + 6, at(0, chance)[1] - 3), "chance", fill=GREY, font=small, anchor="ls")
-    draw.text((RIGHT, BOTTOM + 12), f"{last} steps", fill=GREY, font=small, anchor="ra")
-    for k, (name, points) in enumerate(drawn.items()):
-        colour = COLOURS[k % len(COLOURS)]
-        draw.line([at(step, float(np.mean(v))) for step, v in points], fill=colour, width=3 if name == "ours" else 2)
-        for step, values in points:
-            draw.line((at(step, min(values)), at(step, max(values))), fill=colour)
-        y = TOP + 34 * k
-        draw.line((RIGHT + 30, y, RIGHT + 60, y), fill=colour, width=3)
-        draw.text((RIGHT + 70, y), VARIANTS[name].label, fill=INK, font=small, anchor="lm")
-    return image
+    def text(place: tuple[float, float], words: str, fill: tuple[int, int, int], anchor: str) -> None:
+        draw.text(place, words, fill=fill, font=small, anchor=anchor)
+
+    draw.text((FINE * LEFT, FINE * 18), title, fill=INK, font=large)
+    for percent in range(0, top + 1, grid):
+        draw.line((at(steps[0], percent), at(steps[-1], percent)), fill=FAINT, width=FINE)
+        text(at(steps[0], percent, -8), f"{percent} %", GREY, "rm")
+    for step in steps:
+        text((at(step, 0)[0], FINE * (BOTTOM + 8)), str(step), GREY, "ma")
+    text((FINE * (LEFT + RIGHT) / 2, FINE * (BOTTOM + 30)), "steps", GREY, "ma")
+    draw.line((at(steps[0], chance), at(steps[-1], chance)), fill=GREY, width=FINE)
+    text(at(steps[-1], chance, 16), "chance", GREY, "lm")
+
+    order = sorted(drawn, key=lambda name: -float(np.mean(drawn[name][-1][1])) if drawn[name] else 0)
+    for row, name in enumerate(order):
+        colour, bold = COLOURS[list(drawn).index(name) % len(COLOURS)], 4 if name == "ours" else 2
+        aside = 2.0 * (row - len(order) / 2)  # so that whiskers stand side by side
+        draw.line([at(step, float(np.mean(v)), aside) for step, v in drawn[name]], fill=colour, width=FINE * bold)
+        for step, values in drawn[name]:
+            draw.line((at(step, min(values), aside), at(step, max(values), aside)), fill=colour, width=FINE)
+        x, y = FINE * (RIGHT + 80), FINE * (TOP + 34 * row)
+        draw.line((x, y, x + FINE * 30, y), fill=colour, width=FINE * bold)
+        text((x + FINE * 40, y), VARIANTS[name].label, INK, "lm")
+    return image.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
