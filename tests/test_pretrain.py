@@ -1,6 +1,7 @@
 """Pretraining: a killed run that goes on is the unbroken run, stages hand over, wrong settings are named."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,6 +167,17 @@ def test_a_device_that_is_not_there_is_named(shards: Path, tmp_path: Path, capsy
         assert f"device '{device}' cannot be used here" in capsys.readouterr().err
     with pytest.raises(SyncLipError, match="device 'abacus' cannot be used here"):
         SyncPipeline(device="abacus")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
+def test_two_runs_do_not_share_a_folder(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--config", str(config_file(tmp_path)), "--data", str(shards), "--out", str(tmp_path / "out")]
+    with Journal(tmp_path / "out") as journal:
+        journal.write(1, {"total": 1.0})
+        assert pretrain.main([*arguments, "--stop-at", "1"]) == 4
+        assert "another run is at work in this folder" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "last.safetensors").exists()
+    assert pretrain.main([*arguments, "--stop-at", "1"]) == 0
 
 
 def test_missing_shards_and_short_clips_say_so(shards: Path, tmp_path: Path) -> None:

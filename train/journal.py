@@ -11,6 +11,7 @@ from PIL import Image
 
 from synclip_core.commands.atomic import save_png
 from synclip_core.errors import SyncLipError
+from synclip_core.file_lock import taken_alone
 from synclip_core.media.atomic import close_quietly, write_error
 from train import distributed
 
@@ -35,14 +36,20 @@ class Journal:
             self._board = SummaryWriter(str(out / "tensorboard"))
 
     def __enter__(self) -> "Journal":
-        if distributed.rank() == 0:
-            path = self.out / "log.jsonl"
-            try:
-                _cut_half_a_row(path)
-                self._file: TextIO | None = open(path, "a", encoding="utf-8")
-            except OSError as error:
-                raise write_error(path, error) from error
+        """Raises SyncLipError where another run is at work in the folder, or the file cannot be written."""
+        distributed.by_first(self._open)
         return self
+
+    def _open(self) -> None:
+        path = self.out / "log.jsonl"
+        try:
+            self._file: TextIO | None = open(path, "a", encoding="utf-8")
+            if not taken_alone(self._file):
+                self._file.close()
+                raise SyncLipError(f"{self.out}: another run is at work in this folder; let it end, or choose another.")
+            _cut_half_a_row(path)
+        except OSError as error:
+            raise write_error(path, error) from error
 
     def __exit__(self, *_: object) -> None:
         for opened in (self._file, self._board):

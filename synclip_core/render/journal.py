@@ -7,7 +7,6 @@ lost, the row went elsewhere), `gone` (the attempt is over without a result), `d
 
 import json
 import os
-import sys
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -16,11 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import SyncLipError
+from ..file_lock import taken_alone
 from .manifest import Row
 from .names import JOURNAL, RESULTS
-
-if sys.platform != "win32":
-    import fcntl
 
 Event = dict[str, Any]
 
@@ -95,12 +92,9 @@ class Journal:
             self._file = open(self.path, "ab", buffering=0)
         except OSError as error:
             raise SyncLipError(f"{folder}: cannot be written ({error.strerror or error}).") from error
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process lets go of it
-            except OSError as error:
-                self._file.close()
-                raise SyncLipError(f"{folder}: another synclip render is writing to it. Let it end first.") from error
+        if not taken_alone(self._file):
+            self._file.close()
+            raise SyncLipError(f"{folder}: another synclip render is writing to it. Let it end first.")
         self.state, whole = read_state(folder)
         self._file.truncate(whole)
 
