@@ -185,7 +185,7 @@ class DubSampler(io.ComfyNode):
             crf=crf,
             identity=None if identity is None else to_uint8(resized(identity[-1:], size)[0]),
             audio=None if audio is None else native_audio(audio),
-            refresh=int(audiopack.metadata.get("refresh", 0)),
+            refresh=audiopack.refresh,
         )
         target = output_file(".mp4")
         with video_file(video) as path:

@@ -26,6 +26,11 @@ class AudioPackFile:
     model: str
     metadata: dict[str, Any]
 
+    @property
+    def refresh(self) -> int:
+        """See dubbing.job.DubOptions."""
+        return int(self.metadata.get("refresh", 0))
+
     def check(self, model: str, dim: int) -> None:
         """Raises SyncLipError where tokens are of another space than those that this AudioPack learned from."""
         config = self.network.config

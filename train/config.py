@@ -1,4 +1,4 @@
-"""One YAML a run: every setting of pretraining, checked by name and type before anything starts."""
+"""One YAML a run: every setting of pretraining, checked by name, type and range before anything starts."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,7 +136,7 @@ T = TypeVar("T")
 
 
 def read_config(cls: type[T], path: str | Path) -> T:
-    """A config dataclass from a YAML. Raises SyncLipError naming the unknown key or the value of the wrong type."""
+    """A config dataclass from a YAML. Raises SyncLipError naming the setting that is wrong."""
     return from_dict(cls, _read_yaml(path), str(path))
 
 

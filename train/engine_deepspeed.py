@@ -71,13 +71,17 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         raise SyncLipError(f"{path}: no DeepSpeed settings ({error})") from error
     if not isinstance(settings, dict) or not isinstance(settings.get("zero_optimization", {}), dict):
         raise SyncLipError(f"{path}: no DeepSpeed settings (expected a mapping, and one of zero_optimization)")
-    stage = settings.get("zero_optimization", {}).get("stage", 0)
-    if stage not in (0, 1, 2, 3):
-        raise SyncLipError(f"{path}: zero_optimization.stage is {stage!r}; expected 0, 1, 2 or 3")
+    if zero_stage(settings) not in (0, 1, 2, 3):
+        raise SyncLipError(f"{path}: zero_optimization.stage is {zero_stage(settings)!r}; expected 0, 1, 2 or 3")
     for name in settings:
         if name in OURS:
             raise SyncLipError(f"{path}: {name} is set by the config ({OURS[name]}); take it out here")
     return settings
+
+
+def zero_stage(settings: dict[str, Any]) -> Any:
+    """Of a DeepSpeed JSON; 0 where it names none."""
+    return settings.get("zero_optimization", {}).get("stage", 0)
 
 
 class DeepSpeed:
@@ -95,7 +99,7 @@ class DeepSpeed:
         for parameter in model.parameters():
             if not parameter.ndim:  # DeepSpeed cannot send a scalar
                 parameter.data = parameter.data.view(1)
-        stage = settings.get("zero_optimization", {}).get("stage", 0)
+        stage = zero_stage(settings)
         scale = getattr(model, "logit_scale", None)
         if stage == 3 and scale is not None:  # used by the objective itself, outside of the module that owns it
             deepspeed.zero.register_external_parameter(objective, scale)

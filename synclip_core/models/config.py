@@ -13,6 +13,13 @@ GROUPS = 8  # of the group norms of a convolutional stem
 Hidden = Annotated[float, Within(0, 0.99)]  # a share of patches of which some must be left
 
 
+def _width_fault(width: int, heads: int) -> str | None:
+    """Of a Transformer whose position embedding has four parts (layers.sincos_position)."""
+    if width % heads or width % 4:
+        return f"width is {width}; expected a multiple of heads {heads} and of 4"
+    return None
+
+
 @dataclass(frozen=True)
 class VisualConfig:
     """The visual encoder (papers/synclipmae.txt, section 3.2)."""
@@ -48,8 +55,6 @@ class VisualConfig:
     def fault(self) -> str | None:
         if any(side % self.patch_size for side in self.image_size):
             return f"image_size is {list(self.image_size)}; expected multiples of patch_size {self.patch_size}"
-        if self.width % self.heads or self.width % 4:
-            return f"width is {self.width}; expected a multiple of heads {self.heads} and of 4"
         if self.stem == "conv":
             if len(self.stem_widths) != len(self.stem_strides) or math.prod(self.stem_strides) != self.patch_size:
                 return (
@@ -58,7 +63,7 @@ class VisualConfig:
                 )
             if any(width % GROUPS for width in self.stem_widths):
                 return f"stem_widths is {list(self.stem_widths)}; expected multiples of {GROUPS}"
-        return None
+        return _width_fault(self.width, self.heads)
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,7 @@ class DecoderConfig:
     cross_attention: bool = True  # False: prompts are concatenated to the sequence (ablation C1)
 
     def fault(self) -> str | None:
-        if self.width % self.heads or self.width % 4:
-            return f"width is {self.width}; expected a multiple of heads {self.heads} and of 4"
-        return None
+        return _width_fault(self.width, self.heads)
 
 
 @dataclass(frozen=True)

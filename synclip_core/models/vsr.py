@@ -15,7 +15,26 @@ BLANK = 0  # class of the CTC branch; the decoder's start and end of a text shar
 
 
 @dataclass(frozen=True)
-class VsrConfig:
+class ReaderConfig:
+    """Sizes that a training run chooses."""
+
+    width: Size = 128
+    heads: Size = 4
+    layers: Depth = 3
+    kernel: Kernel = 15
+    decoder_layers: Depth = 2
+    # rows of the CTC branch a tick: it needs more rows than letters, and fast speech has 15 a second
+    upsample: Size = 2
+    dropout: Share = 0.1
+
+    def fault(self) -> str | None:
+        if self.width % self.heads:
+            return f"width is {self.width}; expected a multiple of heads {self.heads}"
+        return None
+
+
+@dataclass(frozen=True)
+class VsrConfig(ReaderConfig):
     """units: what is written, one class each, after the blank: characters, or pieces with "▁" before a word.
 
     dim: of the vocal tokens; window_s: the longest stretch that the reader was trained on and reads at once.
@@ -23,21 +42,8 @@ class VsrConfig:
 
     units: tuple[str, ...] = tuple(" abcdefghijklmnopqrstuvwxyz'")
     dim: Size = 128
-    width: Size = 128
-    heads: Size = 4
-    layers: Depth = 3
-    kernel: Kernel = 15
     ratio: Size = 4
-    decoder_layers: Depth = 2
-    # rows of the CTC branch a tick: it needs more rows than letters, and fast speech has 15 a second
-    upsample: Size = 2
-    dropout: Share = 0.1
     window_s: Positive = 6.0
-
-    def fault(self) -> str | None:
-        if self.width % self.heads:
-            return f"width is {self.width}; expected a multiple of heads {self.heads}"
-        return None
 
     @property
     def classes(self) -> int:

@@ -51,11 +51,6 @@ class Trained:
         return int(self.file.metadata["crop"]["size"])
 
     @property
-    def refresh(self) -> int:
-        """See DubOptions."""
-        return int(self.file.metadata.get("refresh", 0))
-
-    @property
     def margin(self) -> float:
         return float(self.file.metadata["crop"]["margin"])
 

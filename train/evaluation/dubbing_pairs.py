@@ -75,7 +75,7 @@ def dubbed_pair(
         tokens, valid = (torch.from_numpy(part) for part in tokens_of(name, own, other, options.seed))
         painter = TorchPainter(trained, tokens, valid, options.steps, options.guidance, options.seed)
         change = Change(own.face)
-        how = DubOptions(crf=12, refresh=trained.refresh)
+        how = DubOptions(crf=12, refresh=trained.file.refresh)
         parts = dub(own.clip.path, target, own.face, painter, how, watch=change.watch)
         source, result = change.joins(parts)
         inner = np.mean(list(change.steps.values()), 0) if change.steps else (np.nan, np.nan)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from synclip_core.decoding.beam import SearchOptions
-from synclip_core.models.settings import Amount, Count, Depth, Kernel, Number, Positive, Share, Size
+from synclip_core.models.settings import Amount, Count, Number, Positive, Share
+from synclip_core.models.vsr import ReaderConfig
 from train.config import AugmentConfig
 from train.vsr.corpus import Layout
 
@@ -24,24 +25,6 @@ class VsrDataConfig:
     pieces: Number = 0  # SentencePiece unigram pieces to write in; 0: characters
     cache_gb: Amount = 8.0  # decoded clips kept in memory where the visual encoder learns
     curriculum_steps: Number = 300  # until the longest utterances take part
-
-
-@dataclass(frozen=True)
-class ReaderConfig:
-    """Sizes of synclip_core.models.vsr.VsrConfig; units: characters found in the texts."""
-
-    width: Size = 128
-    heads: Size = 4
-    layers: Depth = 3
-    kernel: Kernel = 15
-    decoder_layers: Depth = 2
-    upsample: Size = 2
-    dropout: Share = 0.1
-
-    def fault(self) -> str | None:
-        if self.width % self.heads:
-            return f"width is {self.width}; expected a multiple of heads {self.heads}"
-        return None
 
 
 @dataclass(frozen=True)
