@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from synclip_core.checkpoint import load_checkpoint, read_safetensors, save_checkpoint
 from synclip_core.errors import SyncLipError
-from synclip_core.models.pretrained import load_speech_encoder, load_vit, speech_config
+from synclip_core.models.pretrained import load_speech_encoder, speech_config
+from synclip_core.models.pretrained_vit import load_vit
 from synclip_core.models.synclipmae import SyncLipMAE
 from train import distributed
 from train.config import LEARNED_BY, OptimConfig, PretrainConfig, StageConfig, checkpoint_path

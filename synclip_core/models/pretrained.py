@@ -1,4 +1,4 @@
-"""Published weights as a start: ViT encoders (Sapiens, timm and MAE, transformers), wav2vec2 and HuBERT (transformers).
+"""Published weights as a start: wav2vec2 and HuBERT (transformers); pretrained_vit.py has those of the visual encoder.
 
 Only safetensors are read. Weights in a pickle (.pth, .bin) must be converted first, in an environment of their own:
 
@@ -11,99 +11,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import SyncLipError
 from .config import AudioConfig
 from .speech import SpeechEncoder
-from .visual_encoder import LinearStem, VisualEncoder
-
-# Our name of a block's part -> the published ones. Sapiens is mmpretrain's VisionTransformer; MAE's code is timm's.
-BLOCK_PARTS = {
-    "norm1": ("ln1", "norm1", "layernorm_before"),
-    "attn.qkv": ("attn.qkv",),
-    "attn.proj": ("attn.proj", "attention.output.dense", "attention.o_proj"),
-    "norm2": ("ln2", "norm2", "layernorm_after"),
-    "mlp.fc1": ("ffn.layers.0.0", "mlp.fc1", "intermediate.dense"),
-    "mlp.fc2": ("ffn.layers.1", "mlp.fc2", "output.dense"),
-}
-SEPARATE_QKV = (
-    ("attention.attention.query", "attention.attention.key", "attention.attention.value"),
-    ("attention.q_proj", "attention.k_proj", "attention.v_proj"),
-)
-PATCH_EMBED = ("patch_embed.projection", "patch_embed.proj", "embeddings.patch_embeddings.projection")
-POSITION = ("pos_embed", "embeddings.position_embeddings")
-FINAL_NORM = ("ln1", "norm", "layernorm", "fc_norm")
-BLOCK = re.compile(r"^(?P<prefix>.*?)(?:encoder\.layer|layers|blocks)\.0\.(?:ln1|norm1|layernorm_before)\.weight$")
-
-
-def load_vit(encoder: VisualEncoder, path: str | Path) -> None:
-    """Start `encoder` (stem "linear") from a published ViT of the same width, depth and patch size.
-
-    The position embedding is resized to the encoder's grid; prompts stay as they are; heads and decoders in the file
-    are not used. Raises SyncLipError when the file is no ViT or has other sizes.
-    """
-    if not isinstance(encoder.patch_embed, LinearStem):
-        raise SyncLipError(f"{path}: a published ViT needs visual.stem: linear")
-    state = _read(Path(path))
-    found = next((m for m in map(BLOCK.match, state) if m), None)
-    if found is None:
-        raise SyncLipError(f"{path}: no ViT in it (Sapiens, timm, MAE and transformers layouts are known)")
-    root = found["prefix"]
-    layers = found.string[: found.start() + len(root)] + found.string[len(root) :].split(".0.", 1)[0]
-    depth = len({k[len(layers) + 1 :].split(".")[0] for k in state if k.startswith(f"{layers}.")})
-    if depth != len(encoder.blocks):
-        raise SyncLipError(f"{path}: a ViT of {depth} layers, visual.depth is {len(encoder.blocks)}")
-
-    def take(names: tuple[str, ...], prefix: str, kind: str = ".weight") -> Tensor:
-        for name in names:
-            if f"{prefix}{name}{kind}" in state:
-                return state[f"{prefix}{name}{kind}"]
-        raise SyncLipError(f"{path}: {prefix}{names[0]}{kind} is missing")
-
-    own: dict[str, Tensor] = {}
-    for kind in (".weight", ".bias"):
-        own[f"patch_embed.proj{kind}"] = take(PATCH_EMBED, root, kind)
-        own[f"norm{kind}"] = take(FINAL_NORM, root, kind)
-        for index in range(depth):
-            prefix = f"{layers}.{index}."
-            for part, names in BLOCK_PARTS.items():
-                separate = next((n for n in SEPARATE_QKV if f"{prefix}{n[0]}{kind}" in state), None)
-                if part == "attn.qkv" and separate:
-                    value = torch.cat([state[f"{prefix}{name}{kind}"] for name in separate])
-                else:
-                    value = take(names, prefix, kind)
-                own[f"blocks.{index}.{part}{kind}"] = value
-    own["pos_embed"] = resize_position(take(POSITION, root, ""), encoder.grid, encoder.config.image_size)
-    _copy(encoder, own, path)
-
-
-def resize_position(position: Tensor, grid: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-    """[1, (cls +) h * w, width] -> [1, H * W, width], bicubic; the class token's row is dropped.
-
-    The source grid is square, or else has the shape of the target image (Sapiens: 64 x 48 of 1024 x 768).
-    """
-    count = position.shape[1]
-    for rows in (count, count - 1):
-        side = round(rows**0.5)
-        if side * side == rows:
-            height, width = side, side
-            break
-        height = round((rows * image_size[0] / image_size[1]) ** 0.5)
-        width = rows // max(1, height)
-        if height * width == rows and abs(height / width - image_size[0] / image_size[1]) < 0.02:
-            break
-    else:
-        raise SyncLipError(f"position embedding of {count} rows: neither a square nor the shape of the image")
-    cells = position[:, count - height * width :].float()
-    if (height, width) == grid:
-        return cells
-    picture = cells.unflatten(1, (height, width)).permute(0, 3, 1, 2)
-    resized = F.interpolate(picture, grid, mode="bicubic", align_corners=False, antialias=True)
-    return resized.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def speech_config(path: str | Path) -> AudioConfig:
@@ -125,7 +38,7 @@ def speech_config(path: str | Path) -> AudioConfig:
         kept = {key: settings[key] for key in SHAPING if key in settings}
         width, layers = kept.pop("hidden_size", 768), kept.pop("num_hidden_layers", 12)
         return AudioConfig(front_end=front_end, width=width, depth=layers + 1, encoder=kept)
-    raw = _read(weights)
+    raw = read_tensors(weights)
     state = _without_prefix(raw)
     try:
         width = len(state["encoder.layer_norm.weight"])
@@ -175,14 +88,14 @@ def load_speech_encoder(front_end: nn.Module, path: str | Path) -> None:
     """
     if not isinstance(front_end, SpeechEncoder):
         raise SyncLipError(f"{path}: audio.front_end is mel, which has no weights; set it to wav2vec2 or hubert")
-    state = _without_prefix(_read(_speech_weights(Path(path))))
+    state = _without_prefix(read_tensors(_speech_weights(Path(path))))
     wanted = front_end.network.state_dict()
     own = {key: value for key, value in state.items() if key in wanted}
     # "masked_spec_embed" only serves their own pretraining, and some files leave it out
     missing = sorted(set(wanted) - set(own) - {"masked_spec_embed"})
     if missing:
         raise SyncLipError(f"{path}: {missing[0]} is missing ({len(missing)} tensors in all)")
-    _copy(front_end.network, own, path)
+    copy_tensors(front_end.network, own, path)
 
 
 def _speech_weights(path: Path) -> Path:
@@ -200,7 +113,7 @@ def _without_prefix(raw: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix != ".safetensors":
         raise SyncLipError(f"{path}: only .safetensors are read; synclip_core/models/pretrained.py says how to convert")
     try:
@@ -210,7 +123,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise SyncLipError(f"{path}: cannot read the weights ({error})") from error
 
 
-def _copy(module: nn.Module, tensors: dict[str, Any], path: str | Path) -> None:
+def copy_tensors(module: nn.Module, tensors: dict[str, Any], path: str | Path) -> None:
     state = module.state_dict()
     for name, value in tensors.items():
         if state[name].shape != value.shape:

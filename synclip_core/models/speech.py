@@ -42,11 +42,10 @@ class SpeechEncoder(nn.Module):
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
         """waveform: [B, T * 640], 16 kHz mono. Returns `depth` tensors [B, T, width]."""
-        # zero mean and unit variance, as published models were trained (Wav2Vec2FeatureExtractor.do_normalize)
-        mean, variance = waveform.mean(-1, keepdim=True), waveform.var(-1, keepdim=True, unbiased=False)
-        x = (waveform - mean) / (variance + 1e-7).sqrt()
-        if self.halved:
-            x = halve(x)
+        x = halve(waveform) if self.halved else waveform
+        # zero mean and unit variance of what the network hears (Wav2Vec2FeatureExtractor.do_normalize)
+        mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, unbiased=False)
+        x = (x - mean) / (variance + 1e-7).sqrt()
         # centre each row on its stride: then 2 T rows come out, rows 2k and 2k + 1 of video frame k; or T if halved
         margin = (RECEPTIVE - STRIDE) // 2
         rows = self.network(F.pad(x, (margin, margin)), output_hidden_states=True).hidden_states[: self.depth]
