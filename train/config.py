@@ -165,10 +165,20 @@ def load_config(path: str | Path) -> PretrainConfig:
     return from_dict(PretrainConfig, data, str(path))
 
 
-def _read_yaml(path: str | Path) -> Any:
+def _read_yaml(path: str | Path, above: tuple[Path, ...] = ()) -> Any:
+    """What a YAML says, laid over the one that its `extends:` names, a file beside it; lists are taken whole."""
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise SyncLipError(f"{path}: cannot read the config ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SyncLipError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(data, dict) or "extends" not in data:
+        return data
+    name, above = data.pop("extends"), (*above, Path(path).resolve())
+    if not isinstance(name, str) or (base := Path(path).parent / name).resolve() in above:
+        raise SyncLipError(f"{path}: extends is {name!r}; expected another YAML that does not extend this one itself")
+    below = _read_yaml(base, above)
+    if not isinstance(below, dict):
+        raise SyncLipError(f"{base}: expected settings by name, as {path} extends it")
+    return laid_over(below, data)
