@@ -7,6 +7,7 @@ As many numbers are drawn whatever is chosen.
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -48,10 +49,12 @@ def degrade_frames(frames: Tensor, strength: float, noise: Noise) -> Tensor:
     """
     if strength <= 0:
         return frames
-    coins = noise.uniform(len(CHANCES)).to(frames).float()
-    chances = coins.new_tensor(list(CHANCES.values())) * strength
-    amounts = (coins < chances).to(coins) * strength
-    return degraded(frames, dict(zip(CHANCES, amounts.T, strict=True)), noise)
+    coins = noise.uniform(len(CHANCES)).to(frames.device).float().T
+    amounts = {
+        name: (coin < chance * strength).float() * strength
+        for coin, (name, chance) in zip(coins, CHANCES.items(), strict=True)
+    }
+    return degraded(frames, amounts, noise)
 
 
 @torch.no_grad()
@@ -137,7 +140,7 @@ def through_codec(x: Tensor, blur: Tensor, shrink: Tensor, grain: Tensor, compre
         left = (side * (small / side) ** shrink).floor().clamp(min(8, side), side)
         ways.append(resizing(side, size, left, (offset * MACRO).floor(), sharp))
     # 2. to coefficients; the canvas lies on its side, [.., columns, rows], which spares two transpositions
-    ycc = torch.einsum("dc,btchw->dbthw", x.new_tensor(YCC), x)
+    ycc = torch.einsum("dc,btchw->dbthw", constant(YCC, x.device), x)
     luma = _apply(ycc[0][:, :, None], ways[1].into, ways[0].into)
     chroma = _apply(ycc[1:].permute(1, 2, 0, 3, 4), ways[1].into_half, ways[0].into_half)
     # 3. grain is white in pixels and in coefficients alike
@@ -154,7 +157,7 @@ def through_codec(x: Tensor, blur: Tensor, shrink: Tensor, grain: Tensor, compre
     # 5. and back
     luma = _apply(luma, ways[0].back, ways[1].back)
     chroma = _apply(chroma, ways[0].back_half, ways[1].back_half)
-    rgb = torch.einsum("cd,btdhw->btchw", x.new_tensor(RGB), torch.cat([luma, chroma], 2))
+    rgb = torch.einsum("cd,btdhw->btchw", constant(RGB, x.device), torch.cat([luma, chroma], 2))
     struck = (blur > 0) | (shrink > 0) | (grain > 0) | (compress > 0)
     return torch.where(_each(struck), rgb.clamp(0, 1), x)
 
@@ -243,10 +246,17 @@ def _apply(x: Tensor, last: Tensor, other: Tensor) -> Tensor:
     return (x.flatten(1, 3) @ other.mT).unflatten(1, (frames, channels, last.shape[1]))
 
 
+@lru_cache
+def constant(values: tuple, device: torch.device) -> Tensor:
+    """Numbers that are known before, copied to a device once: a copy waits for all that the device has to do."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device, dtype=torch.float32)
+
+
 def _table(table: tuple, coefficients: Tensor, flat: Tensor) -> Tensor:
     """[B, 1, 1, I, J]: a quantisation table over all blocks, on some clips nearly flat as H.264's."""
     first, second = coefficients.shape[-2:]
-    steps = coefficients.new_tensor(table).T.repeat(first // BLOCK, second // BLOCK)
+    steps = constant(table, coefficients.device).T.repeat(first // BLOCK, second // BLOCK)
     return torch.lerp(steps, torch.full_like(steps, 20.0), _each(flat))
 
 

@@ -31,10 +31,9 @@ def degrade_sound(waveform: Tensor, strength: float, noise: Noise) -> Tensor:
     if strength <= 0:
         return waveform
     x = waveform.float()
-    coins = noise.uniform(len(EFFECTS)).to(x)
-    chances = x.new_tensor([chance for chance, _ in EFFECTS.values()]) * strength
-    amounts = (coins < chances).to(x) * strength
-    for amount, (_, effect) in zip(amounts.T[..., None], EFFECTS.values(), strict=True):
+    coins = _draws(x, noise, len(EFFECTS))
+    for coin, (chance, effect) in zip(coins, EFFECTS.values(), strict=True):
+        amount = (coin < chance * strength).to(x) * strength
         x = torch.where(amount > 0, fitted(effect(x, amount, noise)), x)
     return x.to(waveform)
 
