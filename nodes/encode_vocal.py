@@ -24,7 +24,9 @@ class EncodeVocalMotionTokens(io.ComfyNode):
                 sockets.Tokens.Output(display_name="vocal_tokens", tooltip="Motion of speech: lips, jaw, cheeks."),
                 sockets.Tokens.Output(display_name="identity_tokens", tooltip="Who the face is."),
                 sockets.Tokens.Output(
-                    display_name="ambient_tokens", tooltip="Motion that speech does not make: head, light, blinks."
+                    display_name="ambient_tokens",
+                    tooltip="Meant for motion that speech does not make. The bundled checkpoint's hold the head's "
+                    "turn, the person and the mouth; it sees no eyes.",
                 ),
             ],
         )
