@@ -48,7 +48,7 @@ def pictures() -> np.ndarray:
 
 
 def processor(mean: dict) -> transformers.ViTImageProcessor:
-    return transformers.ViTImageProcessor(size={"height": SIDE, "width": SIDE}, **mean)
+    return transformers.ViTImageProcessor(do_resize=False, **mean)
 
 
 def random_weights(model: nn.Module, fixed_position: bool) -> nn.Module:
@@ -83,14 +83,15 @@ def origin(model: nn.Module, mean: dict, pictures: np.ndarray) -> Tensor:
     if isinstance(model, transformers.ViTMAEForPreTraining):
         in_order = torch.arange(float(GRID * GRID)).expand(len(pictures), -1)
         return model.vit(pixels, noise=in_order).last_hidden_state
-    return model(pixels).last_hidden_state
+    return model(pixels, interpolate_pos_encoding=True).last_hidden_state
 
 
 @torch.inference_mode()
 def ours(path: Path, model: nn.Module, pictures: np.ndarray, norm: str = "auto") -> Tensor:
     """All tokens of our encoder's last layer on frames of 0..1, the origin's class token in place of the prompts."""
     torch.manual_seed(0)
-    encoder = VisualEncoder(VisualConfig(image_size=(SIDE, SIDE), width=WIDTH, depth=DEPTH, heads=2)).eval()
+    size = pictures.shape[1:3]
+    encoder = VisualEncoder(VisualConfig(image_size=size, width=WIDTH, depth=DEPTH, heads=2)).eval()
     load_vit(encoder, path, norm)
     first = getattr(model, "vit", model).embeddings
     encoder.prompts = nn.Parameter(first.cls_token + first.position_embeddings[:, :1])
@@ -178,6 +179,14 @@ def test_vit_of_transformers(vit: nn.Module, pictures: np.ndarray, tmp_path: Pat
     norm = "half" if mean is HALF else "imagenet"
     own = ours(tmp_path / "model.safetensors", vit, pictures, norm)
     torch.testing.assert_close(own, origin(vit, mean, pictures), **CLOSE)
+
+
+def test_a_picture_of_another_shape(vit: nn.Module, tmp_path: Path) -> None:
+    """The position embedding is laid over the larger grid as its library lays it."""
+    saved(vit, tmp_path)
+    processor(HALF).save_pretrained(tmp_path)
+    wide = np.random.default_rng(1).integers(0, 256, (2, SIDE + 16, SIDE + 64, 3)).astype(np.uint8)
+    torch.testing.assert_close(ours(tmp_path, vit, wide), origin(vit, HALF, wide), **CLOSE)
 
 
 def test_mae_under_its_own_names(mae: nn.Module, pictures: np.ndarray, tmp_path: Path) -> None:

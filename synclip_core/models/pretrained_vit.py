@@ -171,7 +171,8 @@ def told_norm(position: Tensor, mmpretrain: bool) -> Norm | None:
 def resize_position(position: Tensor, grid: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
     """[1, (cls +) h * w, width] -> [1, H * W, width], bicubic; the class token's row is dropped.
 
-    The source grid is square, or else has the shape of the target image (Sapiens' models for tasks: 64 x 48).
+    Not antialiased, as MAE, mmpretrain and transformers have it (timm antialiases with another kernel). The source grid
+    is square, or else has the shape of the target image (Sapiens' models for tasks: 64 x 48).
     """
     count = position.shape[1]
     for rows in (count, count - 1):
@@ -189,5 +190,5 @@ def resize_position(position: Tensor, grid: tuple[int, int], image_size: tuple[i
     if (height, width) == grid:
         return cells
     picture = cells.unflatten(1, (height, width)).permute(0, 3, 1, 2)
-    resized = F.interpolate(picture, grid, mode="bicubic", align_corners=False, antialias=True)
+    resized = F.interpolate(picture, grid, mode="bicubic", align_corners=False)
     return resized.permute(0, 2, 3, 1).flatten(1, 2)
