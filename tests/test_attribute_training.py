@@ -85,7 +85,9 @@ def seen(points: np.ndarray, speech: np.ndarray | None = None) -> Features:
     n = len(points)
     blank = np.zeros((n, 4), np.float32)
     speech = np.zeros(n, bool) if speech is None else speech
-    return Features(blank, blank, blank, np.ones(n, bool), blank, points, np.zeros(n, np.float32), speech, "m")
+    eyes = np.zeros((n, 2, 14, 24), np.uint8)
+    rest = (np.ones(n, bool), blank, points, eyes, np.zeros(n, np.float32), speech)
+    return Features(blank, blank, blank, blank, *rest, "m")
 
 
 def face(n: int) -> np.ndarray:

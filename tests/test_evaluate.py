@@ -1,6 +1,5 @@
 """`train.evaluate` on a provider whose tokens are a fixed projection of the samples: every answer is known."""
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,108 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_provider import FakeProvider, make_data, project
 
 from synclip_core.errors import SyncLipError
 from synclip_core.metrics.clip_lag import shift_audio
 from synclip_core.verdict import SyncThresholds
 from train.evaluate import main
 from train.evaluation.clips import read_clips
-from train.evaluation.measure import Reading, cut
-from train.evaluation.provider import CachedProvider, ClipTokens
-from train.evaluation.sync_report import evaluate_sync
+from train.evaluation.sync.cache import CachedProvider
+from train.evaluation.sync.measure import Reading
+from train.evaluation.sync.report import evaluate_sync
+from train.evaluation.sync.thresholds import Trial, fit_confidence, fit_thresholds
 from train.evaluation.tables import format_table
-from train.evaluation.thresholds import Trial, fit_confidence, fit_thresholds
-
-COLUMNS = ["file", "split", "kind", "sync", "notes"]
-PROJECTION = np.random.default_rng(0).standard_normal((640, 64)).astype(np.float32)
-
-
-def project(waveform: np.ndarray) -> np.ndarray:
-    tokens = waveform.reshape(-1, 640) @ PROJECTION
-    return tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-9)
-
-
-class FakeProvider:
-    """A "file" holds JSON: seed, seconds, own (lag of the clip). Its sound is noise in syllables, its video the same
-    tokens, moved by the clip's own lag. `blind`: video tokens that know nothing."""
-
-    name, fingerprint = "fake", "f0"
-
-    def __init__(self, blind: bool = False) -> None:
-        self.blind, self.made, self.thresholds = blind, 0, SyncThresholds()
-
-    def tokens(self, path: Path) -> ClipTokens:
-        self.made += 1
-        text = path.read_text()
-        if text == "crash":
-            raise RuntimeError("decoder gave up")
-        if text == "no face":
-            raise SyncLipError(f"{path}: no face was found")
-        spec = json.loads(text)
-        generator = np.random.default_rng(spec["seed"])
-        samples = spec["seconds"] * 16000
-        envelope = 0.55 - 0.45 * np.cos(2 * np.pi * 4 * np.arange(samples) / 16000)
-        waveform = (0.1 * envelope * generator.standard_normal(samples)).astype(np.float32)
-        source = project(waveform)
-        vocal = np.roll(source, spec["own"], axis=0) + 0.03 * generator.standard_normal(source.shape)
-        if self.blind:
-            vocal = generator.standard_normal(source.shape)
-        vocal /= np.linalg.norm(vocal, axis=1, keepdims=True)
-        return ClipTokens(source, vocal.astype(np.float32), np.ones(len(source), bool), waveform)
-
-    def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
-        return project(waveform)
-
-    def vocal_tokens(self, frames: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """A model that takes the clip's mean off its frames."""
-        centred = frames - frames[valid].mean(0)
-        return centred / np.linalg.norm(centred, axis=1, keepdims=True)
-
-
-def make_data(folder: Path, extra: list[tuple[str, str, str, str]] = []) -> Path:  # noqa: B006
-    rows = []
-    for split in ("val", "test"):
-        for i in range(4):
-            rows.append(
-                (f"grid_s1/{split}{i}.mp4", split, "real", "trusted", "", {"seed": len(rows), "seconds": 3, "own": 0})
-            )
-        rows.append((f"talk/{split}u.mp4", split, "real", "trusted", "", {"seed": len(rows), "seconds": 3, "own": 0}))
-        rows.append(
-            (
-                f"talk/{split}s1.mp4",
-                split,
-                "real",
-                "trusted",
-                "x; GRID s1 speaker",
-                {"seed": 70, "seconds": 3, "own": 0},
-            )
-        )
-        for i in range(2):
-            rows.append(
-                (
-                    f"talk/{split}w{i}.mp4",
-                    split,
-                    "real",
-                    "unknown",
-                    "",
-                    {"seed": 50 + len(rows), "seconds": 11, "own": -2},
-                )
-            )
-        rows.append(
-            (f"talk/{split}g.mp4", split, "generated", "unknown", "", {"seed": len(rows), "seconds": 6, "own": 3})
-        )
-    for sub in ("grid_s1", "talk"):
-        (folder / sub).mkdir(parents=True)
-    with open(folder / "clips.csv", "w", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(COLUMNS)
-        for *row, spec in rows:
-            writer.writerow(row)
-            (folder / row[0]).write_text(json.dumps(spec))
-        for file, split, kind, text in extra:
-            writer.writerow([file, split, kind, "unknown", ""])
-            (folder / file).write_text(text)
-    return folder
 
 
 def rows_of(report: dict[str, Any], title: str) -> list[dict[str, Any]]:
@@ -166,18 +75,13 @@ def test_consistency_and_own_offsets(perfect: dict[str, Any]) -> None:
 
 def test_detection_and_verdicts(perfect: dict[str, Any]) -> None:
     trusted = [r for r in rows_of(perfect, "In-sync") if r["subset"] == "GRID seen speaker"]
-    assert [(r["AUC"], r["AUC cosine"], r["accuracy %"]) for r in trusted] == [(1, 1, 100)]
+    assert [(r["AUC"], r["AUC cosine"], r["accuracy % (ends)"]) for r in trusted] == [(1, 1, 100)]
     assert [(r["TP"], r["FN"], r["TN"], r["FP"]) for r in trusted] == [(5, 0, 30, 0)]
-    expected = {
-        "untouched": "in_sync",
-        "audio early": "audio_early",
-        "audio late": "audio_late",
-        "other audio": "cannot_tell",
-    }
-    for row in rows_of(perfect, "Verdicts"):
+    expected = {"untouched": "in_sync", "audio early": "audio_early", "audio late": "audio_late"}
+    for row in rows_of(perfect, "Verdicts (whole"):
         if row["subset"] in ("GRID seen speaker", "unseen trusted"):
             assert row[expected[row["truth"]]] == row["trials"], row
-    web = {(r["subset"], r["truth"]): r for r in rows_of(perfect, "Verdicts")}
+    web = {(r["subset"], r["truth"]): r for r in rows_of(perfect, "Verdicts (whole")}
     assert web["web real", "untouched"]["audio_late"] == 2 and web["web generated", "untouched"]["audio_early"] == 1
 
 
@@ -188,7 +92,7 @@ def test_blind_tokens_give_chance(data: Path) -> None:
     lag = [r for r in rows_of(report, "Clip lag") if r["clips with"] == "all"]
     hits = sum(r["within 1 %"] * r["shifts"] for r in lag) / sum(r["shifts"] for r in lag)
     assert hits == pytest.approx(9.7, abs=8)
-    verdicts = rows_of(report, "Verdicts")
+    verdicts = rows_of(report, "Verdicts (whole")
     assert sum(r["cannot_tell"] for r in verdicts) > 0.95 * sum(r["trials"] for r in verdicts)
 
 
@@ -207,24 +111,23 @@ def test_failures_are_listed_and_change_no_other_clip(data: Path, tmp_path: Path
     assert report["tables"] == perfect["tables"]
 
 
-def test_cache_keeps_tokens_by_content_and_fingerprint(data: Path, tmp_path: Path) -> None:
+def test_cache_keeps_parts_by_content_and_fingerprint(data: Path, tmp_path: Path) -> None:
     clips, _ = read_clips(data, "test")
     inner = FakeProvider()
     cached = CachedProvider(inner, tmp_path / "cache")
-    first = cached.tokens(clips[0].path)
-    again = cached.tokens(clips[0].path)
+    first = cached.parts(clips[0].path)
+    again = cached.parts(clips[0].path)
     assert inner.made == 1
-    for name in ("audio", "vocal", "valid", "waveform"):
+    for name in ("frames", "track", "waveform"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
-    assert again.valid.dtype == bool
     next((tmp_path / "cache").iterdir()).write_bytes(b"damaged")
-    np.testing.assert_array_equal(cached.tokens(clips[0].path).vocal, first.vocal)
+    np.testing.assert_array_equal(cached.parts(clips[0].path).frames, first.frames)
     assert inner.made == 2
     inner.fingerprint = "f1"
-    CachedProvider(inner, tmp_path / "cache").tokens(clips[0].path)
+    CachedProvider(inner, tmp_path / "cache").parts(clips[0].path)
     assert inner.made == 3 and len(list((tmp_path / "cache").iterdir())) == 2
     with pytest.raises(SyncLipError, match="cannot be read"):
-        cached.tokens(data / "gone.mp4")
+        cached.parts(data / "gone.mp4")
 
 
 def test_thresholds_keep_their_promise_and_travel(
@@ -237,7 +140,9 @@ def test_thresholds_keep_their_promise_and_travel(
     limits = SyncThresholds.from_dict(report["thresholds"])
     assert limits.confidence != SyncThresholds().confidence
     rows = report["tables"]["Verdicts on cuts (web clips: own lag taken off)"]
-    assert {r["clips"] for r in rows} == {"trusted", "web"} and report["web_clips_without_a_clear_lag"] == 0
+    assert {r["clips"] for r in rows} == {"trusted", "web"} and report["web_clips_without_a_clear_lag"] == {
+        "single frame": 0
+    }
     for group in ("trusted", "web"):
         claims = [(r["lag for foreign audio %"], r["foreign"]) for r in rows if r["clips"] == group]
         assert sum(p * n for p, n in claims) / sum(n for _, n in claims) <= 5.01
@@ -247,7 +152,7 @@ def test_thresholds_keep_their_promise_and_travel(
     assert "confidence = " in capsys.readouterr().out
     argv = [*argv[:2], "--draws", "1", "--thresholds", str(out), "--out", str(tmp_path / "sync.json")]
     assert main(["sync", *argv], lambda *_: FakeProvider()) == 0
-    assert json.loads((tmp_path / "sync.json").read_text())["thresholds"] == report["thresholds"]
+    assert json.loads((tmp_path / "sync.json").read_text())["thresholds"] == {"single frame": report["thresholds"]}
 
 
 @pytest.mark.parametrize("face_s", [1.0, 4.0, 30.0])
@@ -263,24 +168,6 @@ def test_confidence_threshold_is_the_tightest_that_keeps_the_promise(face_s: flo
     assert np.mean(claims["web"]) <= 0.05 and not any(claims["trusted"])
     looser = replace(limits, confidence=0.98 * limits.confidence)
     assert np.mean([t.verdict(looser) != "cannot_tell" for t in trials if t.group == "web"]) > 0.05
-
-
-def test_a_cut_knows_nothing_of_the_rest_of_its_clip() -> None:
-    generator = np.random.default_rng(0)
-    frames = generator.standard_normal((100, 64)).astype(np.float32) + np.linspace(0, 9, 100, dtype=np.float32)[:, None]
-    provider = FakeProvider()
-    whole = provider.vocal_tokens(frames, np.ones(100, bool))
-    tokens = ClipTokens(whole, whole, np.ones(100, bool), np.arange(64000, dtype=np.float32), frames)
-    part = cut(tokens, provider, 2, generator)
-    assert part is not None
-    start = int(part[0][0]) // 640
-    own = frames[start : start + 50]
-    np.testing.assert_allclose(part[1], provider.vocal_tokens(own, np.ones(50, bool)))
-    assert np.abs(part[1] - whole[start : start + 50]).max() > 0.1
-    assert cut(tokens, provider, 5, generator) is None
-    entire = cut(replace(tokens, frames=None), provider, 4, generator)
-    assert entire is not None and entire[1] is not None
-    np.testing.assert_array_equal(entire[1], whole)
 
 
 def test_thresholds_refuse_a_test_split(data: Path) -> None:
@@ -328,6 +215,6 @@ def test_table_is_aligned() -> None:
 def test_fake_provider_sign_is_the_contract(data: Path) -> None:
     """A clip of own lag -2 comes into sync when its audio is moved by +2: the fake speaks the contract's sign."""
     clips, _ = read_clips(data, "test")
-    tokens = FakeProvider().tokens(next(c for c in clips if c.subset == "web real").path)
-    moved = project(shift_audio(tokens.waveform, 2))
-    assert np.mean(np.sum(moved * tokens.vocal, axis=1)[5:-5]) > 0.9
+    parts = FakeProvider().parts(next(c for c in clips if c.subset == "web real").path)
+    moved = project(shift_audio(parts.waveform, 2))
+    assert np.mean(np.sum(moved * parts.frames, axis=1)[5:-5]) > 0.9

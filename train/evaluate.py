@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from synclip_core.commands.atomic import save_png
+from synclip_core.commands.csv_file import write_rows
 from synclip_core.errors import SyncLipError
 from synclip_core.pipeline import SyncPipeline
 from synclip_core.reader_file import load_reader
@@ -19,10 +20,13 @@ from synclip_core.verdict import SyncThresholds
 
 from .evaluation.attributes_report import attributes_text, evaluate_attributes
 from .evaluation.factors_report import evaluate_factors, factors_text
-from .evaluation.provider import CachedProvider, PipelineProvider, TokenProvider
-from .evaluation.sync_report import evaluate_sync, sync_text
+from .evaluation.sync.cache import CachedProvider
+from .evaluation.sync.mochabench import clip_rows, evaluate_mochabench, mochabench_text
+from .evaluation.sync.mochabench_picture import draw_scatter
+from .evaluation.sync.provider import PipelineProvider, TokenProvider
+from .evaluation.sync.report import evaluate_sync, sync_text
+from .evaluation.sync.thresholds import fit_thresholds, thresholds_text
 from .evaluation.tables import write_json
-from .evaluation.thresholds import fit_thresholds, thresholds_text
 from .vsr.corpus import LAYOUTS
 
 MakeProvider = Callable[[Path | None, str], TokenProvider]
@@ -67,6 +71,16 @@ def run_thresholds(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         exclude=args.exclude,
     )
     return report, thresholds_text(report)
+
+
+def run_mochabench(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    provider = _provider(args)
+    report, done = evaluate_mochabench(args.data, provider)
+    if args.csv:
+        write_rows(args.csv, *clip_rows(provider.views, done))
+    if args.picture:
+        save_png(draw_scatter(provider.views[-1], len(provider.views) - 1, done), args.picture)
+    return report, mochabench_text(report)
 
 
 def run_vsr(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -165,6 +179,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--false-claims", type=float, default=0.05, help="share of foreign audio given a lag (default: 0.05)"
     )
     fit.set_defaults(run=run_thresholds)
+    moch = commands.add_parser(
+        "mochabench", parents=[common], help="generated clips beside SyncNet's published figures"
+    )
+    moch.add_argument("--csv", type=Path, help="write a row a clip here")
+    moch.add_argument("--picture", type=Path, help="PNG: confidence against LSE-C, lag against SyncNet's offset")
+    moch.set_defaults(run=run_mochabench)
     reading = argparse.ArgumentParser(add_help=False)
     reading.add_argument("--reader", type=Path, help="lip reader; the bundled one if not given")
     reading.add_argument("--texts", type=Path, help="what is said; GRID's alignments in DATA if not given")

@@ -43,11 +43,14 @@ def as_mask(mask: Any, length: int, name: str = "valid") -> np.ndarray:
     return array
 
 
-def distance_band(audio: Any, vocal: Any, max_lag: int = 15, valid: Any = None, *, block: int = 256) -> np.ndarray:
+def distance_band(
+    audio: Any, vocal: Any, max_lag: int = 15, valid: Any = None, *, heard: Any = None, block: int = 256
+) -> np.ndarray:
     """d(u, l) for every audio tick u and lag l in [-max_lag, max_lag].
 
-    audio, vocal: [T, D]; valid: bool [T], False where the video has no face. Returns float32 [T, 2 * max_lag + 1],
-    NaN where tick u + l does not exist or has no face. Made of blocks of matrix products: memory grows with T, not T^2.
+    audio, vocal: [T, D]; valid: bool [T], False where the video has no face; heard: bool [T], False at audio ticks that
+    do not count. Returns float32 [T, 2 * max_lag + 1], NaN where tick u does not count, or tick u + l does not exist or
+    has no face. Made of blocks of matrix products: memory grows with T, not T^2.
     """
     a, v = as_tokens(audio, "audio"), as_tokens(vocal, "vocal")
     if a.shape != v.shape:
@@ -67,6 +70,7 @@ def distance_band(audio: Any, vocal: Any, max_lag: int = 15, valid: Any = None, 
     np.subtract(1, band, out=band)
     exists = np.pad(as_mask(valid, length), max_lag)
     band[~np.lib.stride_tricks.sliding_window_view(exists, lags)[:length]] = np.nan
+    band[~as_mask(heard, length, "heard")] = np.nan
     return band
 
 

@@ -25,15 +25,15 @@ class LipSyncError:
 
 
 def lip_sync_error(
-    audio: Any, vocal: Any, embedding: str, *, window: int = 5, max_lag: int = 15, valid: Any = None
+    audio: Any, vocal: Any, embedding: str, *, window: int = 5, max_lag: int = 15, valid: Any = None, heard: Any = None
 ) -> LipSyncError:
     """Per sliding window of `window` frames (5: SyncNet's 0.2 s): confidence = median - minimum of D(l), distance =
     minimum.
 
-    audio, vocal: [T, D]. Windows for which some index u + l does not exist or has no face are left out; a clip
-    shorter than 2 * max_lag + window frames has none: lse_c and lse_d are None.
+    audio, vocal: [T, D]; valid, heard: bool [T], as distance_band has them. Windows for which some index u + l does not
+    exist or has no face are left out; a clip shorter than 2 * max_lag + window frames has none: no lse_c, no lse_d.
     """
-    curves = window_curves(distance_band(audio, vocal, max_lag, valid), window)[1]
+    curves = window_curves(distance_band(audio, vocal, max_lag, valid, heard=heard), window)[1]
     curves = curves[np.isfinite(curves).all(1)]
     confidence = curve_confidence(curves)
     if not len(curves):

@@ -54,15 +54,16 @@ def window_lag(
     max_lag: int = 15,
     valid: Any = None,
     centres: np.ndarray | None = None,
+    heard: Any = None,
 ) -> dict[int, WindowLag]:
     """D_t(l) = mean over the K frames u around t of d(u, u + l); the estimate is the argmin over l in [-max_lag,
     max_lag].
 
     audio, vocal: [T, D]; truth: the known lag in frames; centres: bool [T], windows around these ticks only (speech,
-    say). A clip shorter than 2 * max_lag + K frames has no window and gives a WindowLag of zero windows (acc and
-    offset None).
+    say); heard: bool [T], audio ticks that count, None for all. A clip shorter than 2 * max_lag + K frames has no
+    window and gives a WindowLag of zero windows (acc and offset None).
     """
-    band = distance_band(audio, vocal, max_lag, valid)
+    band = distance_band(audio, vocal, max_lag, valid, heard=heard)
     result = {}
     for window in windows:
         error = np.abs(window_lags(band, window, centres) - truth)

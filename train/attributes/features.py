@@ -3,6 +3,7 @@
 Beside the tokens lies what the baselines and the derived labels need: the crop as a thumbnail, landmarks, speech.
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -19,8 +20,13 @@ from synclip_core.media.audio import read_audio
 from synclip_core.media.info import probe
 from synclip_core.media.speech import speech_mask
 from synclip_core.media.track_output import TrackChunk
-from synclip_core.pipeline import SyncPipeline
+from synclip_core.pipeline import SyncPipeline, TokenStreams
 from synclip_core.token_file import read_tokens, write_tokens
+from train.evaluation.fingerprint import token_fingerprint
+from train.evaluation.sync.provider import kinds_of
+from train.evaluation.sync.tokens import tracks_of
+
+from .eyes import HEIGHT, WIDTH, eye_patches
 
 THUMBNAIL = 16  # pixels to a side: the raw-pixel baseline then has 256 inputs, the order of a token's
 CONTENT = 1 << 20  # bytes of a file that tell it from others, with its length
@@ -28,23 +34,28 @@ CONTENT = 1 << 20  # bytes of a file that tell it from others, with its length
 
 @dataclass(frozen=True)
 class Features:
-    """Of one video at 25 fps. vocal, ambient, identity: float32 [T, dim] as the pipeline gives them; valid: bool [T];
-    pixels: uint8 [T, 256], the grey crop; points: float32 [T, 468, 2], landmarks in the canonical square; roll:
-    float32 [T], radians, of the head in the picture (clockwise on screen); speech: bool [T]; model: sha256."""
+    """Of one video at 25 fps. vocal, ambient, identity: float32 [T, dim] as the pipeline gives them; single: the vocal
+    tokens of single frames, where the model has both kinds, else the same; valid: bool [T]; pixels: uint8 [T, 256], the
+    grey crop; points: float32 [T, 468, 2], landmarks in the canonical square; eyes: uint8 [T, 2, 14, 24], see
+    eyes.eye_patches; roll: float32 [T], radians, of the head in the picture (clockwise on screen); speech: bool [T];
+    model: sha256."""
 
     vocal: np.ndarray
+    single: np.ndarray
     ambient: np.ndarray
     identity: np.ndarray
     valid: np.ndarray
     pixels: np.ndarray
     points: np.ndarray
+    eyes: np.ndarray
     roll: np.ndarray
     speech: np.ndarray
     model: str
 
 
 class FeatureCache:
-    """A folder with one token file a video, named after it, its content and the checkpoint. Interrupted runs go on."""
+    """A folder with one token file a video, named after it, its content, the checkpoint and the code between them.
+    Interrupted runs go on."""
 
     def __init__(self, pipeline: SyncPipeline, folder: Path) -> None:
         self.pipeline, self.folder = pipeline, folder
@@ -55,7 +66,8 @@ class FeatureCache:
 
     def place(self, path: Path) -> Path:
         """Where the features of a video lie. SyncLipError where the video cannot be read."""
-        digest = hashlib.blake2b(self.pipeline.checkpoint.sha256.encode(), digest_size=8)
+        made_by = f"{self.pipeline.checkpoint.sha256} {token_fingerprint()} {_measures_fingerprint()}"
+        digest = hashlib.blake2b(made_by.encode(), digest_size=8)
         try:
             with open(path, "rb") as stream:
                 digest.update(stream.read(CONTENT))
@@ -88,15 +100,27 @@ class FeatureCache:
         return refused
 
 
+@functools.cache
+def _measures_fingerprint() -> str:
+    """Of this file and of eyes.py: what they write is kept too."""
+    here = Path(__file__)
+    return hashlib.blake2b(here.read_bytes() + here.with_name("eyes.py").read_bytes(), digest_size=8).hexdigest()
+
+
 def video_arrays(pipeline: SyncPipeline, path: Path) -> tuple[dict[str, np.ndarray], int]:
     """What a token file of FeatureCache holds, and the number of faces. Raises SyncLipError, also without a face."""
-    seen: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    seen: list[tuple[int, np.ndarray, dict[str, np.ndarray]]] = []
 
     def watch(chunk: TrackChunk) -> None:
-        points = geometry.apply(geometry.invert(chunk.transforms), chunk.landmarks).astype(np.float16)
+        points = geometry.apply(geometry.invert(chunk.transforms), chunk.landmarks)
         rigid = geometry.face_transform(chunk.landmarks)
-        roll = np.arctan2(rigid[:, 1, 0], rigid[:, 0, 0]).astype(np.float32)
-        seen.append((chunk.track_id, chunk.ticks, thumbnails(chunk.crops), points, roll))
+        measured = {
+            "pixels": thumbnails(chunk.crops),
+            "points": points.astype(np.float16),
+            "eyes": eye_patches(chunk.crops, points),
+            "roll": np.arctan2(rigid[:, 1, 0], rigid[:, 0, 0]).astype(np.float32),
+        }
+        seen.append((chunk.track_id, chunk.ticks, measured))
 
     streams = pipeline.tokens(path, sound=False, watch=watch)
     ticks = len(streams.valid)
@@ -104,22 +128,35 @@ def video_arrays(pipeline: SyncPipeline, path: Path) -> tuple[dict[str, np.ndarr
         raise SyncLipError(f"{path}: no face found")
     arrays = {
         "vocal": streams.vocal,
+        "single": _single_frames(pipeline, streams),
         "ambient": streams.ambient,
         "identity": streams.identity,
         "valid": streams.valid,
         "pixels": np.zeros((ticks, THUMBNAIL**2), np.uint8),
         "points": np.zeros((ticks, 468, 2), np.float16),
+        "eyes": np.zeros((ticks, 2, HEIGHT, WIDTH), np.uint8),
         "roll": np.zeros(ticks, np.float32),
         "speech": np.zeros(ticks, bool),
     }
-    for track_id, where, pixels, points, roll in seen:
+    for track_id, where, measured in seen:
         own = streams.track[where] == track_id
-        for name, rows in (("pixels", pixels), ("points", points), ("roll", roll)):
+        for name, rows in measured.items():
             arrays[name][where[own]] = rows[own]
     if probe(path).has_audio:
         speech = speech_mask(read_audio(path))[:ticks]
         arrays["speech"][: len(speech)] = speech
     return arrays, streams.faces
+
+
+def _single_frames(pipeline: SyncPipeline, streams: TokenStreams) -> np.ndarray:
+    """Vocal tokens of single frames [T, dim], from the prompts that the pipeline left."""
+    if len(kinds_of(pipeline.model.config)) == 1:
+        return streams.vocal
+    other = SyncPipeline(pipeline.checkpoint, device=str(pipeline.device), context=False)
+    tokens = np.zeros_like(streams.vocal)
+    for track, start, stop in tracks_of(streams.track):
+        tokens[start:stop] = other.vocal_tokens(streams.prompts[start:stop], streams.track[start:stop] == track)
+    return tokens
 
 
 def thumbnails(crops: np.ndarray) -> np.ndarray:
@@ -130,5 +167,5 @@ def thumbnails(crops: np.ndarray) -> np.ndarray:
 
 
 def _features(arrays: dict[str, np.ndarray], model: str) -> Features:
-    kept = {name: arrays[name] for name in ("vocal", "ambient", "identity", "valid", "pixels", "roll", "speech")}
-    return Features(**kept, points=arrays["points"].astype(np.float32), model=model)
+    names = ("vocal", "single", "ambient", "identity", "valid", "pixels", "eyes", "roll", "speech")
+    return Features(**{name: arrays[name] for name in names}, points=arrays["points"].astype(np.float32), model=model)

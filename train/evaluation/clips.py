@@ -14,12 +14,14 @@ TRUSTED = (SEEN, UNSEEN)
 
 @dataclass(frozen=True)
 class Clip:
-    """file: as in clips.csv; path: where it lies; identity: who is seen, the file's name where nobody says."""
+    """file: as in clips.csv; path: where it lies; identity: who is seen, the file's name where nobody says; source:
+    where it is from."""
 
     file: str
     path: Path
     subset: str
     identity: str
+    source: str = ""
 
     @property
     def trusted(self) -> bool:
@@ -47,7 +49,7 @@ def read_clips(data: Path, split: str, exclude: Path | None = None) -> tuple[lis
         known = ", ".join(sorted({row["split"] for row in rows}))
         raise SyncLipError(f"{data / 'clips.csv'}: no clip of split {split!r}; it has {known}")
     clips = [
-        Clip(row["file"], data / row["file"], _subset(row), row.get("identity") or row["file"])
+        Clip(row["file"], data / row["file"], _subset(row), row.get("identity") or row["file"], row.get("source") or "")
         for row in chosen
         if row["file"] not in reasons
     ]

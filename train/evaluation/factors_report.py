@@ -1,11 +1,13 @@
 """Do the three tokens hold what they should? (papers/synclipmae.txt, section 3.1: identity, vocal and ambient motion)
 
 Each factor is asked of every token, so that what leaks shows beside what belongs: who it is (do two clips of one person
-look more alike than of two), and by ridge regression from single frames the mouth's opening, speech, and the pose of
-the head. The tracker's landmarks are the truth; blinks are left out, as its mesh does not see them (ATTRIBUTES.md).
+look more alike than of two), and by ridge regression from single frames the mouth's opening, speech, blinks, brows, and
+the pose of the head. And how much of one token another tells. The tracker's landmarks and the eyes' pixels are the
+truth (train/attributes).
 """
 
 import tempfile
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,21 @@ from synclip_core.errors import SyncLipError
 from synclip_core.metrics.classification import auc
 from synclip_core.pipeline import SyncPipeline
 from train.attributes.derived import measures
+from train.attributes.eyes import blink_truth, brow_motion, closing, gaze
 from train.attributes.features import FeatureCache, Features
+from train.attributes.fit import UNKNOWN
 from train.attributes.frames import thinned
 
 from .clips import SEEN, Clip, read_clips
+from .ridge import Ridge, r2
 from .tables import format_table, rounded
 
-TOKENS = ("identity", "vocal", "ambient")
-TARGETS = ("mouth opening", "head turn", "head height", "head roll", "speech")
+TOKENS = ("identity", "single", "vocal", "ambient")
+NAMES = {"single": "vocal", "vocal": "vocal, context"}  # as rows are called where the model has both kinds
+POSE = ("mouth opening", "head turn", "head height", "head roll")  # absolute, and as motion within a clip
+WITHIN = ("brow motion", "gaze motion")  # within a clip alone
 FITTED_ON = 60  # clips of the seen speaker in the fit; of all others every one
 STRIDE = 3  # every third frame: neighbours say the same
-RIDGE = 10.0  # on standardised tokens; their width is the order of a hundred, the frames some ten thousand
 
 
 def evaluate_factors(
@@ -40,7 +46,7 @@ def evaluate_factors(
     exclude: Path | None = None,
 ) -> dict[str, Any]:
     """Regressions are fitted on the training split and judged on `split`; R2 of frames against the mean of all, and
-    against each clip's own mean, which asks for motion alone; speech as AUC."""
+    against each clip's own mean, which asks for motion alone; speech and blinks as AUC."""
     pipeline = SyncPipeline(checkpoint, device=device)
     with tempfile.TemporaryDirectory() as scratch:
         features = FeatureCache(pipeline, cache or Path(scratch))
@@ -48,31 +54,44 @@ def evaluate_factors(
         judged, clips, more = _read(data, split, features, exclude)
     if not fit or not judged:
         raise SyncLipError(f"{data}: {len(fit)} training and {len(judged)} {split} clips show a face; nothing to judge")
-    rows = [{"token": token, **asked(token, fit, judged), **same_person(token, judged, clips)} for token in TOKENS]
+    names = token_names(judged)
+    rows = [
+        {"token": names[token], **asked(token, fit, judged), **same_person(token, judged, clips)} for token in names
+    ]
     return {
         "program": "train.evaluate factors",
         "checkpoint": pipeline.checkpoint.sha256,
         "split": split,
         "clips": {split: len(judged)},
-        "fitted_on": {"clips": len(fit), "frames": sum(len(f.valid.nonzero()[0][::STRIDE]) for f in fit)},
-        "frames": sum(len(f.valid.nonzero()[0][::STRIDE]) for f in judged),
+        "fitted_on": {"clips": len(fit), "frames": sum(len(_rows(f)) for f in fit)},
+        "frames": sum(len(_rows(f)) for f in judged),
+        "closed_frames": sum(int((blinks(f)[_rows(f)] == 1).sum()) for f in judged),
         "refused": refused | more,
         "rows": rows,
+        "between": between(fit, judged, names),
     }
 
 
 def factors_text(report: dict[str, Any]) -> str:
     split, fitted = report["split"], report["fitted_on"]
-    judged = f"{report['frames']} frames of {report['clips'][split]} clips"
+    judged = f"{report['frames']} frames of {report['clips'][split]} clips, {report['closed_frames']} with lids down"
     title = f"What each token tells, {split} ({judged}; fitted on {fitted['frames']} of {fitted['clips']})"
     return "\n".join(
         [
             format_table(title, report["rows"]),
             "",
             "same person: AUC of the similarity of two clips, chance 0.5. R2: 1 is all, 0 what a constant tells;",
-            "(motion): against each clip's own mean. speech: AUC, chance 0.5.",
+            "(motion): against each clip's own mean. speech, blink: AUC, chance 0.5; blink within clips.",
+            "",
+            format_table("How much of one token another tells (R2, weighted by variance)", report["between"]),
         ]
     )
+
+
+def token_names(features: Sequence[Features]) -> dict[str, str]:
+    """Field of Features -> name of its row. A model with one kind of vocal tokens has one row of them."""
+    both = any(not np.array_equal(f.single, f.vocal) for f in features)
+    return {token: NAMES.get(token, token) if both else token for token in TOKENS if both or token != "single"}
 
 
 def _read(
@@ -90,51 +109,91 @@ def _read(
     return found, kept, refused
 
 
-def targets(features: Features) -> np.ndarray:
-    """float [T, 5], in the order of TARGETS."""
-    found = measures(features)
-    return np.stack([found.gap, found.turn, found.height, found.roll, features.speech], 1).astype(np.float64)
+def _rows(features: Features) -> np.ndarray:
+    return features.valid.nonzero()[0][::STRIDE]
 
 
-def _frames(token: str, features: list[Features]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens [n, D], targets [n, 5] and the clip of each frame [n]."""
-    rows = [f.valid.nonzero()[0][::STRIDE] for f in features]
-    x = np.concatenate([getattr(f, token)[r] for f, r in zip(features, rows, strict=True)]).astype(np.float64)
-    y = np.concatenate([targets(f)[r] for f, r in zip(features, rows, strict=True)])
-    return x, y, np.repeat(np.arange(len(rows)), [len(r) for r in rows])
+def blinks(features: Features) -> np.ndarray:
+    """int [T]: 1 lids down, 0 up, UNKNOWN."""
+    return blink_truth(closing(features.eyes, features.valid), features.valid)
 
 
-def asked(token: str, fit: list[Features], judged: list[Features]) -> dict[str, float | None]:
-    x, y, _ = _frames(token, fit)
-    mean, scale = x.mean(0), x.std(0) + 1e-6
-    weights = ridge((x - mean) / scale, y - y.mean(0), RIDGE)
-    asked, truth, clip = _frames(token, judged)
-    said = ((asked - mean) / scale) @ weights + y.mean(0)
+def targets(features: Features) -> dict[str, np.ndarray]:
+    """Name -> float [T]; NaN where not known."""
+    found, lids = measures(features), blinks(features)
+    values = (found.gap, found.turn, found.height, found.roll)
+    eyes = np.where(lids == 0, gaze(features.eyes), np.nan)  # no gaze behind closed lids
+    return dict(zip(POSE, values, strict=True)) | {
+        "brow motion": brow_motion(features.points, features.valid),
+        "gaze motion": eyes,
+        "speech": features.speech.astype(np.float64),
+        "blink": np.where(lids == UNKNOWN, np.nan, lids),
+    }
+
+
+class _Frames:
+    """Tokens [n, D], the targets and the clip of each frame."""
+
+    def __init__(self, token: str, features: Sequence[Features]) -> None:
+        rows = [_rows(f) for f in features]
+        self.x = np.concatenate([getattr(f, token)[r] for f, r in zip(features, rows, strict=True)]).astype(np.float64)
+        found = [targets(f) for f in features]
+        self.y = {name: np.concatenate([t[name][r] for t, r in zip(found, rows, strict=True)]) for name in found[0]}
+        self.clip = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
+
+    def known(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        keep = np.isfinite(self.y[name])
+        return self.x[keep], self.y[name][keep].astype(np.float64), self.clip[keep]
+
+
+def asked(token: str, fit: Sequence[Features], judged: Sequence[Features]) -> dict[str, float | None]:
+    """Everything that ridge regression reads from one token."""
+    taught, told = _Frames(token, fit), _Frames(token, judged)
     row: dict[str, float | None] = {}
-    for k, name in enumerate(TARGETS[:-1]):
-        row[name] = rounded(r2(said[:, k], truth[:, k]), 2)
-        row[f"({name.split()[-1]} motion)"] = rounded(r2(_centred(said[:, k], clip), _centred(truth[:, k], clip)), 2)
-    row["speech"] = rounded(auc(said[:, -1], truth[:, -1] > 0.5), 3)
+    for name in (*POSE, *WITHIN, "speech", "blink"):
+        (x, y, own), (asked_x, truth, clip) = taught.known(name), told.known(name)
+        if not len(x) or not len(truth):
+            row[name] = None
+            continue
+        if name in (*WITHIN, "blink"):  # a clip's usual value is no part of the question
+            y = _centred(y, own)
+        said = Ridge.fit(x, y[:, None])(asked_x)[:, 0]
+        moving, usual = _centred(said, clip), _centred(truth, clip)
+        if name in POSE:
+            row[name] = rounded(r2(said, truth), 2)
+            row[f"({name.split()[-1]} motion)"] = rounded(r2(moving, usual), 2)
+        elif name in WITHIN:
+            row[f"({name})"] = rounded(r2(moving, usual), 2)
+        else:
+            row[name] = rounded(auc(moving if name == "blink" else said, truth > 0.5), 3)
     return row
 
 
-def ridge(x: np.ndarray, y: np.ndarray, strength: float) -> np.ndarray:
-    """Weights [D, K] that minimise |x w - y|^2 + strength |w|^2."""
-    return np.linalg.solve(x.T @ x + strength * np.eye(x.shape[1]), x.T @ y)
-
-
-def r2(said: np.ndarray, truth: np.ndarray) -> float:
-    """Share of the variance that is told; below 0 where the constant mean tells more."""
-    return float(1 - ((said - truth) ** 2).sum() / max(((truth - truth.mean()) ** 2).sum(), 1e-12))
-
-
 def _centred(values: np.ndarray, clip: np.ndarray) -> np.ndarray:
-    """Each clip's mean taken out."""
-    sums = np.bincount(clip, values) / np.maximum(np.bincount(clip), 1)
-    return values - sums[clip]
+    """Each clip's mean taken out. values: [n] or [n, D]."""
+    sums = np.zeros((clip.max() + 1, *values.shape[1:]))
+    np.add.at(sums, clip, values)
+    counts = np.maximum(np.bincount(clip), 1).reshape(-1, *[1] * (values.ndim - 1))
+    return values - (sums / counts)[clip]
 
 
-def same_person(token: str, features: list[Features], clips: list[Clip]) -> dict[str, float | None]:
+def between(fit: Sequence[Features], judged: Sequence[Features], names: dict[str, str]) -> list[dict[str, Any]]:
+    """Ridge from one token to another, every pair in both directions: R2 over all dimensions of the other, each by its
+    variance; and against each clip's own mean."""
+    taught = {token: _Frames(token, fit).x for token in names}
+    told = {token: _Frames(token, judged) for token in names}
+    rows = []
+    for a in names:
+        for b in names:
+            if a == b or {names[a], names[b]} == set(NAMES.values()):  # two kinds of one token
+                continue
+            said, truth, clip = Ridge.fit(taught[a], taught[b])(told[a].x), told[b].x, told[b].clip
+            row: dict[str, Any] = {"from": names[a], "to": names[b], "R2": rounded(r2(said, truth), 3)}
+            rows.append(row | {"R2 within clips": rounded(r2(_centred(said, clip), _centred(truth, clip)), 3)})
+    return rows
+
+
+def same_person(token: str, features: Sequence[Features], clips: Sequence[Clip]) -> dict[str, float | None]:
     """AUC of the cosine of two clips' mean tokens: pairs of one person against pairs of two.
 
     The seen speaker's clips come from one session, so they count as one clip; web clips of one identity come from
