@@ -41,7 +41,7 @@ def main() -> int:
             spoken = corpus[stem(Path(json.loads(file.metadata()["file"])).name)]
         valid = parts["valid"].astype(bool)
         utterance = Utterance(path.stem, path.stem, spoken, parts["prompts"], valid, parts["audio"])
-        sentences.append((plain_tokens(model.vocal_head, utterance), spoken.text))
+        sentences.append((plain_tokens(model.vocal, utterance), spoken.text))
     alone = ErrorRate()
     for tokens, said in sentences[:20]:
         alone.add(said, read_lips(reader, tokens, np.ones(len(tokens), bool)).text)

@@ -4,6 +4,8 @@ import numpy as np
 
 from ..synclip_core.errors import SyncLipError
 from ..synclip_core.media.crop import crop_face
+from ..synclip_core.media.geometry import frame_regions
+from ..synclip_core.media.track_output import TrackChunk
 from ..synclip_core.pipeline import MIN_TRACK, SyncPipeline
 from .progress import counted
 from .values import Faces, Tokens
@@ -18,7 +20,7 @@ def encode(pipeline: SyncPipeline, faces: Faces, model: str) -> tuple[Tokens, To
     valid = np.zeros(faces.ticks, bool)
     chunks = iter(counted([chunk for track in faces.tracks() for chunk in track], len(faces.chunks)))
     for track in faces.tracks():
-        prompts = np.concatenate([pipeline.encode_crops(fitted(next(chunks).crops, faces, size)) for _ in track])
+        prompts = np.concatenate([_prompts(pipeline, next(chunks), faces, size) for _ in track])
         ticks, seen = (np.concatenate([getattr(chunk, name) for chunk in track]) for name in ("ticks", "valid"))
         values[:, ticks] = pipeline.face_tokens(prompts, seen)
         if seen.sum() >= min(MIN_TRACK, faces.ticks):
@@ -28,6 +30,11 @@ def encode(pipeline: SyncPipeline, faces: Faces, model: str) -> tuple[Tokens, To
         Tokens(kind, rows, valid, model, faces.seen) for kind, rows in zip(kinds, values, strict=True)
     )
     return vocal, identity, ambient
+
+
+def _prompts(pipeline: SyncPipeline, chunk: TrackChunk, faces: Faces, size: int) -> np.ndarray:
+    regions = frame_regions(chunk.landmarks, chunk.transforms)
+    return pipeline.encode_crops(fitted(chunk.crops, faces, size), regions)
 
 
 def fitted(crops: np.ndarray, faces: Faces, size: int) -> np.ndarray:

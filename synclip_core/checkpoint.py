@@ -105,4 +105,7 @@ def read_config_of(path: str | Path) -> dict[str, Any]:
 def _config_of(path: Path, header: dict[str, str]) -> dict[str, Any]:
     if header.get("format") != FORMAT or "config" not in header:
         raise SyncLipError(f"{path}: not a SyncLipMAE checkpoint (metadata 'format' is {header.get('format')!r})")
-    return json.loads(header["config"])
+    config = json.loads(header["config"])
+    if isinstance(config, dict) and isinstance(config.get("visual"), dict):
+        config["visual"].setdefault("view", "mouth")  # of before there was a choice
+    return config

@@ -17,6 +17,7 @@ from .errors import SyncLipError
 from .lip_reading import read_lips
 from .media.audio import iter_audio
 from .media.crop import model_frames
+from .media.geometry import frame_regions
 from .media.info import MediaInfo, probe
 from .media.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
 from .media.speech import HOPS, RATE, band_level, speech_by_level
@@ -26,8 +27,8 @@ from .media.video import SourceFrame, iter_ticks
 from .models.attributes import AttributeHead
 from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
 from .models.speech import SpeechEncoder, rows_of_frames
-from .models.synclipmae import SyncLipMAE, normalise
-from .models.visual_encoder import PROMPTS, VOCAL
+from .models.synclipmae import SyncLipMAE, held, normalise
+from .models.visual_encoder import IDENTITY, PROMPTS, VOCAL
 from .reader_file import Reader
 from .report import ScoreReport
 from .speakers import FaceScore, face_score
@@ -71,7 +72,9 @@ class TokenStreams:
 
 class SyncPipeline:
     """model: checkpoint path, a loaded Checkpoint, or None for the bundled one. face: see media.selection.parse_choice.
-    missing: hold | interpolate | skip | error. max_lag: search range in frames at 25 fps."""
+    missing: hold | interpolate | skip | error. max_lag: search range in frames at 25 fps. context: tokens of the
+    temporal branch, which judge best; False: the paper's tokens of single frames. Checkpoints without that branch have
+    one kind of tokens."""
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class SyncPipeline:
         face: Choice = "auto",
         missing: str = "hold",
         max_lag: int = 15,
+        context: bool = True,
     ) -> None:
         loaded = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         self.checkpoint = loaded
@@ -87,6 +91,7 @@ class SyncPipeline:
         self.model: SyncLipMAE = loaded.model.to(self.device)
         self.face = parse_choice(face) if isinstance(face, str) else face
         self.max_lag = max_lag
+        self.context = context
         self.thresholds = loaded.thresholds
         self.options = TrackOptions(crop_size=self.model.config.visual.crop_size, missing=missing)
         self._tracker: FaceTracker | None = None
@@ -187,7 +192,7 @@ class SyncPipeline:
 
     def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: float32 [T * 640], 16 kHz mono. Returns float32 [T, dim], L2-normalised, as `tokens` does."""
-        stream = AudioTokenStream(self.model)
+        stream = AudioTokenStream(self.model, self.context)
         blocks = (waveform[i : i + 10 * RATE] for i in range(0, len(waveform), 10 * RATE))
         for piece in with_context(blocks):
             stream.push(piece)
@@ -209,17 +214,28 @@ class SyncPipeline:
                 f"the speech encoder gave {len(layers)} layers of {sorted(shapes)} (batch, width); this checkpoint "
                 f"was trained on {audio.depth} layers of width {audio.width} ({audio.front_end}), one clip at a time"
             )
+        if audio.align != "features":
+            raise SyncLipError(
+                f"this checkpoint was trained with audio.align {audio.align}, and these layers have 50 rows a second, "
+                "of which two are averaged; give it the sound itself"
+            )
         rows = rows_of_frames([layer.to(self.device) for layer in layers])
-        return normalise(adapted(self.model, torch.cat(rows, -1)))[0].cpu().numpy()
+        return normalise(adapted(self.model, torch.cat(rows, -1), self.context))[0].cpu().numpy()
 
     @torch.inference_mode()
     def vocal_tokens(self, prompts: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """prompts: float32 [T, width] of one face; valid: bool [T]. Returns float32 [T, dim], L2-normalised."""
-        head, config = self.model.vocal_head, self.model.config.vocal
+        model = self.model
         x = torch.from_numpy(np.ascontiguousarray(prompts, np.float32))[None].to(self.device)
         mask = torch.from_numpy(np.ascontiguousarray(valid))[None].to(self.device)
-        reach = config.context_depth * (config.context_kernel // 2)
-        return normalise(in_spans(head, head.centered(x, mask), reach)[0]).cpu().numpy()
+        reach = model.config.reach(self.context)[0]
+        if self.context and model.has_context:
+            both = torch.cat([x, mask[..., None].to(x)], -1)  # cut at the same place
+            tokens = in_spans(lambda y: model.vocal_context(y[..., :-1], y[..., -1] > 0), both, reach)
+        else:
+            padded = held(model.vocal_head.centered(x, mask), reach)
+            tokens = in_spans(model.vocal_head, padded, reach)[:, reach : reach + len(prompts)]
+        return normalise(tokens[0]).cpu().numpy()
 
     @torch.inference_mode()
     def face_tokens(self, prompts: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -229,18 +245,25 @@ class SyncPipeline:
         return self.vocal_tokens(prompts[:, VOCAL], valid), identity.cpu().numpy(), ambient.cpu().numpy()
 
     @torch.inference_mode()
-    def encode_crops(self, crops: np.ndarray) -> np.ndarray:
-        """crops: uint8 [n, S, S, 3], face squares of the model's crop size. Returns prompts float32 [n, 3, width].
+    def encode_crops(
+        self, crops: np.ndarray, regions: np.ndarray | None = None, identity: bool = True
+    ) -> np.ndarray:
+        """crops: uint8 [n, S, S, 3], face squares of the model's crop size; regions: float32 [n, 5, 4], where the parts
+        of these faces are (media.geometry.frame_regions), None: where they usually are; identity: False where the
+        identity prompt is not needed, which saves half of the time. Returns prompts float32 [n, 3, width].
 
         The model sees them as in training: a model whose image_size is not square, such as `paper` with 1024 x 768,
         sees the whole square stretched to it (media.crop.model_frames).
         """
         size = self.model.config.visual.image_size
+        block = max(1, BLOCK_PIXELS // math.prod(size))
         prompts = []
-        for block in torch.from_numpy(crops).split(max(1, BLOCK_PIXELS // math.prod(size))):
-            frames = model_frames(block.to(self.device), size)
+        for start in range(0, len(crops), block):
+            part = slice(start, start + block)
+            frames = model_frames(torch.from_numpy(crops[part]).to(self.device), size)
+            where = None if regions is None else torch.from_numpy(regions[part]).to(self.device)
             # a copy: the three prompts are a view of all tokens, which would stay in memory with them
-            prompts.append(self.model.prompts(frames).cpu().numpy().copy())
+            prompts.append(self.model.prompts(frames, where, identity).cpu().numpy().copy())
         return np.concatenate(prompts)
 
     # ---- steps --------------------------------------------------------------------------------------------------
@@ -297,7 +320,8 @@ class SyncPipeline:
         try:
             for chunk in self._tracker.run(counted()):
                 found.collector.add(chunk)
-                found.add(chunk, self.encode_crops(chunk.crops))
+                regions = frame_regions(chunk.landmarks, chunk.transforms)
+                found.add(chunk, self.encode_crops(chunk.crops, regions, IDENTITY in keep))
                 if watch is not None:
                     watch(chunk)
         finally:
@@ -307,7 +331,7 @@ class SyncPipeline:
 
     def _sound(self, path: str | Path, ticks: int, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
         """Audio tokens [T, dim] and speech mask [T]. progress is called where it stands, so that it may cancel."""
-        stream, levels, edge = AudioTokenStream(self.model), [], CONTEXT * HOPS
+        stream, levels, edge = AudioTokenStream(self.model, self.context), [], CONTEXT * HOPS
         for piece in with_context(iter_audio(path, duration_s=ticks / 25)):
             if progress is not None:
                 progress(ticks, ticks)

@@ -167,16 +167,16 @@ def test_speech_weights_alone_with_a_task_prefix_and_the_old_weight_norm(tmp_pat
             assert torch.equal(encoder.network.state_dict()[key], value), key
     del old["hubert.encoder.layer_norm.weight"]
     save_file(old, file)
-    with pytest.raises(SyncLipError, match="no wav2vec2 or HuBERT"):
+    with pytest.raises(SyncLipError, match="no wav2vec2, HuBERT or Whisper"):
         speech_config(file)
     with pytest.raises(SyncLipError, match=r"encoder\.layer_norm\.weight is missing"):
         load_speech_encoder(encoder, file)
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}), encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}), encoding="utf-8")
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(SyncLipError, match="'whisper'"):
+    with pytest.raises(SyncLipError, match="'bert'; expected wav2vec2, hubert or whisper"):
         speech_config(tmp_path)
     with pytest.raises(SyncLipError, match="which has no weights"):
         load_speech_encoder(speech_front_end(SyncLipMAEConfig(audio=AudioConfig(width=80, depth=4))), tmp_path)

@@ -15,7 +15,15 @@ from synclip_core.models.settings import Amount, Count, Number, Positive, Share,
 LEARNED_BY: dict[str, tuple[str, ...]] = {
     "all": ("",),
     "vision": ("visual.", "geometry_head."),
-    "alignment": ("vocal_head.", "front_end.", "adapter.", "logit_scale"),
+    "alignment": (
+        "vocal_head.",
+        "front_end.",
+        "adapter.",
+        "logit_scale",
+        "vocal_context.",
+        "audio_context.",
+        "context_scale",
+    ),
 }
 
 
@@ -29,13 +37,20 @@ class DataConfig:
     holdout: Number = 0  # 1 in `holdout` web identities is kept out of training, to choose between runs; 0: none
     clips_per_subject: Count = 1  # clips of one person side by side in a batch; the identity shuffle mixes their frames
     cache_gb: Amount = 8.0  # decoded clips kept in memory, by each process
+    # All clips decoded into the device's memory and batches made there: for a GPU that would wait for its readers. Two
+    # hours of faces of 112 pixels are 9 GB. One process only.
+    resident: bool = False
+    # with `resident`: the share of the stage after which unchecked videos' own offsets are estimated anew; 0: never
+    refresh_offsets_at: Share = 0.0
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     geometric: Amount = 1.0  # strength of shift, scale, rotation and aspect, one draw a clip; 0: off
-    photometric: Amount = 1.0  # colour, brightness, saturation, blur, noise of bypass 2 (ablation A3: 0)
-    mel: Amount = 1.0  # frequency warp (vocal tract length) and added noise
+    photometric: Amount = 1.0  # colour, brightness, saturation, noise of bypass 2 (ablation A3: 0)
+    degrade: Amount = 1.0  # of bypass 2: resolution, compression, blur, low frame rates, things before the face
+    mel: Amount = 1.0  # of the mel front end: frequency warp (vocal tract length) and added noise
+    sound: Amount = 1.0  # of the waveform: level, noise, music, other voices, rooms, telephone bands, drop-outs
 
 
 @dataclass(frozen=True)
@@ -43,8 +58,19 @@ class LossConfig:
     # pixels are 0..1, so an MSE of 0.02 is typical: 10 brings it to the order of the other terms
     reconstruction: Amount = 10.0
     contrastive: Amount = 1.0
-    decorrelation: Amount = 0.1
+    # squared Frobenius norm of the cross-covariance of standardised tokens: D for two copies of one factor
+    decorrelation: Amount = 0.004
+    # steps over which its weight rises from 0: tokens of a random network are all alike (the norm is then thousands),
+    # and the quickest way down is an identity token that never varies, from which nothing leads back
+    decorrelation_warmup: Number = 1000
+    # how much of the running mean of the cross-covariance each step keeps (objectives/decorrelation.py); 0: this step
+    decorrelation_memory: Annotated[float, Within(0, 0.999)] = 0.99
     geometry: Amount = 1.0
+    # ours, not the paper's (0 there): identity tokens of one person alike (objectives/identity.py)
+    identity_contrast: Amount = 0.0
+    # ours: a hidden patch of mouth, eye or brow counts up to this much more than one of background in the pixel loss;
+    # a blink is a few pixels of a frame in fifty
+    face_weight: Amount = 0.0
     neighbours: Number = 0  # frames beside the aligned one that count as positives
     ignore_neighbours: Number = 1  # and those that are neither: 40 ms away looks much the same
     self_similarity: Amount = 0.98  # audio this alike (silence, a held vowel) is a positive as well; over 1: off
@@ -103,7 +129,10 @@ class InitConfig:
     # but for what the YAML's own `model:` says otherwise.
     model: str = ""
     visual: str = ""  # a ViT of the visual encoder's sizes: Sapiens, MAE, timm, transformers
-    audio: str = ""  # wav2vec2 or HuBERT in transformers' format; decides model.audio but for its adapter
+    # which pictures it expects (models/pretrained_vit.py); "auto": as the file or its folder says
+    visual_norm: Literal["auto", "imagenet", "half"] = "auto"
+    # wav2vec2 or HuBERT in transformers' format, which decides model.audio but for its adapter; or a banded Whisper
+    audio: str = ""
 
 
 @dataclass(frozen=True)

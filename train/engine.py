@@ -48,7 +48,7 @@ class OneProcess:
 
     def __init__(self, objective: nn.Module, model: nn.Module, groups: list[dict], optim: OptimConfig) -> None:
         self.objective, self.model, self.optim = objective, model, optim
-        self.optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.95))
+        self.optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.95), fused=next(model.parameters()).is_cuda)
 
     def forward(self, *args: Any) -> Any:
         device = next(self.model.parameters()).device
@@ -68,8 +68,9 @@ class OneProcess:
 
     @torch.no_grad()
     def follow(self, average: nn.Module, weight: float) -> None:
-        for mean, now in zip(average.parameters(), self.model.parameters(), strict=True):
-            mean.lerp_(now, weight)
+        pairs = zip(average.parameters(), self.model.parameters(), strict=True)
+        learned = [(mean, now.detach()) for mean, now in pairs if now.requires_grad]
+        torch._foreach_lerp_([mean for mean, _ in learned], [now for _, now in learned], weight)
 
     def state(self) -> dict[str, Tensor]:
         weights = {f"model.{k}": v.detach().cpu().clone() for k, v in self.model.state_dict().items()}

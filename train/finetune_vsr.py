@@ -132,11 +132,11 @@ class Run:
         """The reader, and where the model behind it learned too, that model: a reader belongs to its checkpoint."""
         if self.config.unfreeze != "none":
             model = copy.deepcopy(self.checkpoint.model)
-            model.vocal_head.load_state_dict(self.average.head.state_dict())
+            model.vocal.load_state_dict(self.average.head.state_dict())
             if self.average.eyes is not None:
                 model.visual.load_state_dict(self.average.eyes.visual.state_dict())
             if self.average.listener is not None:
-                model.adapter.load_state_dict(self.average.listener.adapter.state_dict())
+                model.hearing.load_state_dict(self.average.listener.adapter.state_dict())
             path = self.out / "model.safetensors"
             save_checkpoint(path, model, {**self.checkpoint.metadata, "finetuned": reader.metadata["training"]})
             reader.model = load_checkpoint(path).sha256
@@ -187,7 +187,7 @@ def finetune(
     speller: Speller = Pieces(out / "pieces.model", texts, data.pieces) if data.pieces else Characters(texts)
     run = Run(config, checkpoint, speller.units, out, device, make_engine)
     run.resume()
-    batches = Batches(train, speller, data, config.seed)
+    batches = Batches(train, speller, data, config.seed, checkpoint.model.vocal.center)
     end = min(config.steps, stop_at or config.steps)
     kind = "pieces" if data.pieces else "characters"
     print(f"{len(train)} training and {len(val)} validation clips, {len(speller.units)} {kind}", file=sys.stderr)

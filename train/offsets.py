@@ -17,12 +17,13 @@ from synclip_core.checkpoint import load_checkpoint
 from synclip_core.errors import SyncLipError
 from synclip_core.metrics.distance import best_lag, curve_confidence, distance_curve
 from train.data.shards import decode_sample, read_shard, write_shard
-from train.validation import clip_tokens
+from train.validation import clip_tokens, without_ends
 
 
 def estimate(folder: Path, checkpoint: Path | None) -> dict[str, tuple[int, float]]:
     """File -> (offset in frames, confidence) of videos whose sync is not trusted; shards are rewritten in place."""
     model = load_checkpoint(checkpoint).model
+    reach = max(model.config.reach())
     curves: dict[str, list[np.ndarray]] = defaultdict(list)
     lengths: dict[str, list[int]] = defaultdict(list)
     paths = sorted(folder.glob("*.tar"))
@@ -33,7 +34,7 @@ def estimate(folder: Path, checkpoint: Path | None) -> dict[str, tuple[int, floa
                 continue
             clip = decode_sample(key, parts)
             audio, vocal = clip_tokens(model, clip)
-            curve = distance_curve(audio, vocal, valid=clip.valid)
+            curve = distance_curve(audio, vocal, valid=without_ends(clip.valid, reach))
             if np.isfinite(curve).all():
                 curves[meta["file"]].append(curve)
                 lengths[meta["file"]].append(len(clip))

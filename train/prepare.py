@@ -101,7 +101,8 @@ def track_samples(chunks: list[TrackChunk], audio: np.ndarray, row: dict[str, An
     """One face track cut into samples of equal length."""
     ticks, crops, valid = (np.concatenate([getattr(c, n) for c in chunks]) for n in ("ticks", "crops", "valid"))
     transforms, landmarks = (np.concatenate([getattr(c, n) for c in chunks]) for n in ("transforms", "landmarks"))
-    points = geometry.apply(geometry.invert(transforms), landmarks[:, geometry.GEOMETRY_POINTS])
+    canonical = geometry.apply(geometry.invert(transforms), landmarks)
+    points, regions = canonical[:, geometry.GEOMETRY_POINTS], canonical[:, geometry.REGION_POINTS]
     parts = max(1, round(len(ticks) / SEGMENT))
     edges = np.linspace(0, len(ticks), parts + 1).astype(int)
     samples = []
@@ -116,7 +117,8 @@ def track_samples(chunks: list[TrackChunk], audio: np.ndarray, row: dict[str, An
         heard = audio[first * 640 : first * 640 + len(sound)]
         sound[: len(heard)] = heard
         meta = {**row, "start_s": first / 25, "offset": 0, "offset_confidence": 1.0}
-        samples.append(Clip(key, crops[begin:end], points[begin:end], valid[begin:end], sound, MARGIN, meta))
+        shown = slice(begin, end)
+        samples.append(Clip(key, crops[shown], points[shown], valid[shown], sound, MARGIN, meta, None, regions[shown]))
     return samples
 
 

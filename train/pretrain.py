@@ -26,6 +26,7 @@ from synclip_core.errors import SyncLipError
 from synclip_core.models.settings import to_dict
 from train import distributed
 from train.config import PretrainConfig, load_config
+from train.data.resident import ResidentClips, ResidentSampler, refresh_offsets
 from train.data.sampling import ClipSource, ClipStore, Prefetcher, Sampler
 from train.engine import MakeEngine, OneProcess, launched
 from train.journal import Journal
@@ -35,6 +36,7 @@ from train.samples import draw_samples
 from train.validation import validate
 
 SHOWN = ("contrastive", "video_mse", "geometry")  # losses on the progress bar
+SAVE_S = 600.0  # seconds that a kill may cost, however many steps that is
 JUDGED_BY = "acc@5"  # mean over the groups of clips: the checkpoint with the highest one is the best
 
 
@@ -50,6 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--stop-at", type=positive, metavar="STEP", help="end this call at that step; the schedule stays the config's"
     )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=0.0,
+        help="let the last stage end that long after the start of the program, its rate coming down in time; 0: off",
+    )
     parser.add_argument("--deepspeed", metavar="JSON", help="settings of DeepSpeed, as in train/configs/deepspeed/")
     parser.add_argument("--tensorboard", action="store_true", help="write OUT/tensorboard as well")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the deepspeed launcher passes it
@@ -58,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.config)
         device, make_engine = launched(options.device, options.deepspeed)
         journal = Journal(Path(options.out), options.tensorboard)
-        pretrain(config, Path(options.out), options.data, device, options.stop_at, make_engine, journal)
+        pretrain(
+            config, Path(options.out), options.data, device, options.stop_at, make_engine, journal, options.minutes
+        )
     except SyncLipError as error:
         print(f"pretrain: {error}", file=sys.stderr)
         return 4
@@ -78,23 +88,30 @@ def pretrain(
     stop_at: int | None = None,
     make_engine: MakeEngine = OneProcess,
     journal: Journal | None = None,
+    minutes: float = 0.0,
 ) -> None:
-    """Train to the end of the last stage, validating and keeping checkpoints in `out`: the last state, the averaged
-    weights of the end (model.safetensors) and of the best validation (best.safetensors)."""
+    """Train to the end of the last stage, or until `minutes` are over, validating and keeping checkpoints in `out`: the
+    last state, the averaged weights of the end (model.safetensors) and of the best validation (best.safetensors)."""
+    began = time.monotonic()
+    if distributed.size() > 1 and (minutes or config.data.resident):
+        raise SyncLipError("--minutes and data.resident are for one process; leave them out with --deepspeed")
     journal = journal or Journal(out)
     folder, data = shards or config.data.shards, config.data
-    store = ClipStore(folder, "train", data.cache_gb, data.holdout)
+    store: ClipStore | ResidentClips = ClipStore(folder, "train", data.cache_gb, data.holdout)
+    if data.resident:
+        store = ResidentClips(store, device)
     checks = {"val": ClipStore(folder, "val", 1.0)}
     if data.holdout:
         checks["holdout"] = ClipStore(folder, "train", 1.0, data.holdout, held_out=True)
     run = Run(config, out, device, make_engine, begin=not (out / "last.safetensors").exists())
     run.resume()
+    run.end_after(minutes, began)
     end = min(run.ends[-1], stop_at or run.ends[-1])
     first = distributed.rank() == 0
     with tqdm(total=run.ends[-1], initial=run.step, desc="pretrain", unit="step", disable=not first) as bar, journal:
         if config.init.model and run.step == 0:  # what training has to beat; until then the best one is the start
             distributed.by_first(lambda: judge(run, checks, journal))
-        while run.step < end:
+        while run.step < end and run.progress < 1:
             if run.step >= run.ends[run.stage_index]:
                 run.begin_stage(run.stage_index + 1)
             train_stage(run, store, checks, end, bar, journal)
@@ -106,21 +123,32 @@ def record_of(run: Run) -> dict:
 
 
 def train_stage(
-    run: Run, store: ClipStore, checks: dict[str, ClipStore], end: int, bar: tqdm, journal: Journal
+    run: Run, store: ClipStore | ResidentClips, checks: dict[str, ClipStore], end: int, bar: tqdm, journal: Journal
 ) -> None:
     """Train to the end of the current stage or to step `end`; where the run fell back to a checkpoint, from there."""
     config, stage, stop = run.config, run.stage, min(end, run.ends[run.stage_index])
-    source: ClipSource = store
-    if stage.learn == "alignment":
-        source = PromptStore(run.average, store, stage, config.augment, config.seed)
-    sampler = Sampler(source, config.data, stage, config.seed, run.clips)
+    sampler: Sampler | ResidentSampler
+    if isinstance(store, ResidentClips):
+        sampler = ResidentSampler(store, config.data, stage, config.seed, run.clips)
+    else:
+        source: ClipSource = store
+        if stage.learn == "alignment":
+            source = PromptStore(run.average, store, stage, config.augment, config.seed)
+        sampler = Sampler(source, config.data, stage, config.seed, run.clips)
     slots = run.slots()
     batches = Prefetcher(sampler, _asked(run.step, stop, slots))
-    started, first = time.monotonic(), run.step
+    started, first, data = time.monotonic(), run.step, config.data
+    saved = started
     bar.set_description(f"pretrain: {stage.learn}")
+    refreshed = not data.refresh_offsets_at
     try:
-        while run.step < stop:
+        over = run.step >= stop or run.progress >= 1
+        while not over:
             step = run.step
+            done = max(run.progress, (step - run.stage_start) / stage.steps)
+            if not refreshed and isinstance(store, ResidentClips) and done >= data.refresh_offsets_at:
+                journal.write(step, {"offsets": refresh_offsets(run.average, store)})
+                refreshed = True
             values = run.learn([batches.next() for _ in slots])
             bar.update(run.step - step)
             if run.step <= step:
@@ -132,12 +160,19 @@ def train_stage(
                 pace = {"seconds_per_step": gone / (run.step - first), "data_wait": batches.waited / gone}
                 row = values | pace | {"refused": float(len(sampler.refused))}
                 distributed.by_first(partial(journal.write, run.step, row))
-            if stage.learn != "vision" and (run.step % config.validate_every == 0 or run.step == stop):
+            over = run.step == stop or run.progress >= 1
+            if stage.learn != "vision" and (run.step % config.validate_every == 0 or over):
                 distributed.by_first(lambda: judge(run, checks, journal))
-            if run.step % config.checkpoint_every == 0 or run.step == stop:
+            if run.step % config.checkpoint_every == 0 or over or due(saved):
                 run.save()
+                saved = time.monotonic()
     finally:
         batches.close()
+
+
+def due(saved: float) -> bool:
+    """Is it long since the last checkpoint? Processes that share a run all save at the same steps, so only one asks."""
+    return distributed.size() == 1 and time.monotonic() - saved > SAVE_S
 
 
 def _asked(step: int, stop: int, slots: list[range]) -> Iterator[tuple[int, range]]:

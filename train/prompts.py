@@ -10,11 +10,12 @@ from synclip_core.models.visual_encoder import VOCAL
 from train.config import AugmentConfig, StageConfig
 from train.data import augment
 from train.data.clip import Clip
-from train.data.noise import Noise
+from train.data.noise import Draws, Noise
+from train.data.pictures import degrade_frames
 from train.data.sampling import ClipStore
 
 BLOCK = 64  # frames encoded at once
-PLAIN = AugmentConfig(0, 0, 0)
+PLAIN = AugmentConfig(0, 0, 0, 0, 0)
 
 
 class PromptStore:
@@ -47,17 +48,23 @@ class PromptStore:
 
 
 @torch.inference_mode()
-def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, noise: Noise) -> Tensor:
+def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, noise: Draws) -> Tensor:
     """Vocal prompts of all frames, [T, width]; one draw of the augmentation for the whole clip."""
-    images, _ = augment.geometric(
+    device = model.logit_scale.device
+    images, _, regions = augment.geometric(
         torch.from_numpy(clip.crops)[None],
         torch.from_numpy(clip.geometry)[None],
+        torch.from_numpy(np.ascontiguousarray(clip.regions()))[None],
         clip.margin,
         model.config.visual.image_size,
         augmentation.geometric,
         noise,
     )
-    images = augment.photometric(images, augmentation.photometric, noise)[0]
-    device = model.logit_scale.device
-    parts = [model.prompts(images[i : i + BLOCK].to(device))[:, VOCAL] for i in range(0, len(images), BLOCK)]
+    images = degrade_frames(
+        augment.photometric(images, augmentation.photometric, noise), augmentation.degrade, noise
+    )[0]
+    parts = [
+        model.prompts(images[i : i + BLOCK].to(device), regions[0, i : i + BLOCK].to(device), identity=False)[:, VOCAL]
+        for i in range(0, len(images), BLOCK)
+    ]
     return torch.cat(parts)

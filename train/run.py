@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from synclip_core.errors import SyncLipError
 from synclip_core.models.pretrained import load_speech_encoder, speech_config
 from synclip_core.models.pretrained_vit import load_vit
 from synclip_core.models.synclipmae import SyncLipMAE
+from synclip_core.objectives.decorrelation import CrossCovariance
 from train import distributed
 from train.config import LEARNED_BY, OptimConfig, PretrainConfig, StageConfig, checkpoint_path
-from train.data.noise import Noise
+from train.data.noise import DeviceNoise, Draws, Noise
 from train.data.sampling import Batch
 from train.engine import MakeEngine, OneProcess
 from train.objective import Losses, Named, compare, encode
@@ -35,7 +37,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(self, batch: Batch, stage: StageConfig, noise: Noise) -> tuple[Named, Named]:
+    def forward(self, batch: Batch, stage: StageConfig, noise: Draws) -> tuple[Named, Named]:
         """See objective.encode."""
         config = self.config
         return encode(self.model, batch, stage, config.augment, config.loss, noise, config.data.clips_per_subject)
@@ -53,8 +55,10 @@ class Run:
         self.frozen = {name for name, p in built.named_parameters() if not p.requires_grad}
         self.average = built.requires_grad_(False)
         self.ends = list(itertools.accumulate(stage.steps for stage in config.stages))
+        self.began = self.minutes = 0.0  # see end_after
         self.step, self.best, self.processes = 0, -math.inf, distributed.size()
         self.skip: set[int] = set()  # steps whose gradient was not finite
+        self.memory = CrossCovariance(config.model.dim, 3, config.loss.decorrelation_memory).to(device)
         if begin:
             self.begin_stage(0)
 
@@ -109,6 +113,18 @@ class Run:
         optim = replace(self.config.optim, accumulate=self.config.optim.accumulate * self.shares)
         self.engine = self.make_engine(Objective(self.model, self.config), self.model, groups, optim)
 
+    def end_after(self, minutes: float, began: float) -> None:
+        """The last stage comes to its end `minutes` after `began` (time.monotonic), with whatever steps it made: for a
+        machine that is lent."""
+        self.began, self.minutes = began, minutes
+
+    @property
+    def progress(self) -> float:
+        """Share of the time that is gone, 1 at its end; 0 where there is no limit or stages are to come."""
+        if not self.minutes or self.stage_index < len(self.config.stages) - 1:
+            return 0.0
+        return min(1.0, (time.monotonic() - self.began) / (60 * self.minutes))
+
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         return self.engine.optimizer
@@ -128,7 +144,7 @@ class Run:
             "processes": self.processes,
             "skip": json.dumps(sorted(self.skip)),
         }
-        save_run(self.state_path, self.engine, self.average, self.config, notes)
+        save_run(self.state_path, self.engine, self.average, self.config, notes, self.memory)
 
     def resume(self) -> None:
         """Go on from the last checkpoint in the folder, if there is one. Raises SyncLipError when the model differs."""
@@ -147,6 +163,7 @@ class Run:
         self.processes = int(header.get("processes", "1"))
         self.begin_stage(int(header["stage"]), part(tensors, "model"))
         self.engine.restore(tensors)
+        self.memory.load_state_dict(part(tensors, "memory") or self.memory.state_dict())
         self.step, self.best = int(header["step"]), float(header.get("best", "-inf"))
         self.skip |= set(json.loads(header.get("skip", "[]")))
 
@@ -163,7 +180,7 @@ class Run:
         """
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step - self.stage_start, self.stage, config.optim)
+            group["lr"] = learning_rate(self.step - self.stage_start, self.stage, config.optim, self.progress)
         if self.step in self.skip:
             self.step += 1
             return {"skipped": 1.0}
@@ -176,6 +193,7 @@ class Run:
         told = distributed.summed(torch.tensor(list(values.values()), device=self.device)) / distributed.size()
         values = dict(zip(values, told.tolist(), strict=True))
         if math.isfinite(norm):
+            self.memory.commit()
             self.engine.follow(self.average, 1 - average_decay(config.optim.ema, self.step))
             self.step += 1
             return {**values, "grad_norm": norm, "skipped": 0.0}
@@ -185,14 +203,18 @@ class Run:
     def _learn_part(self, batches: Sequence[Batch]) -> list[Losses]:
         """Forward and backward of our shares of a part; what a share is compared with are the shares of its part."""
         stage, loss = self.stage, self.config.loss
-        encoded = [
-            self.engine.forward(batch, stage, Noise.of(self.config.seed, self.step, batch.slots)) for batch in batches
-        ]
+        encoded = [self.engine.forward(batch, stage, self._noise(batch)) for batch in batches]
         return learn_together(
             encoded,
-            lambda own, shared, everyone, place: compare(own, shared, everyone, place, stage, loss),
+            lambda own, shared, everyone, place: compare(own, shared, everyone, place, stage, loss, self.memory),
             self.engine.backward,
         )
+
+    def _noise(self, batch: Batch) -> Draws:
+        seed = self.config.seed
+        if self.config.data.resident:
+            return DeviceNoise.of(seed, self.step, len(batch.slots), batch.audio.device)
+        return Noise.of(seed, self.step, batch.slots)
 
     def _skip(self) -> None:
         """Leave this step out; where the engine stepped already, go back to the last checkpoint first."""
@@ -225,7 +247,7 @@ def build(config: PretrainConfig) -> SyncLipMAE:
     if config.init.audio:
         load_speech_encoder(model.front_end, config.init.audio)
     if config.init.visual:
-        load_vit(model.visual, config.init.visual)
+        load_vit(model.visual, config.init.visual, config.init.visual_norm)
     if config.init.model:
         path = checkpoint_path(config.init.model)
         try:
@@ -235,9 +257,10 @@ def build(config: PretrainConfig) -> SyncLipMAE:
     return model
 
 
-def learning_rate(step: int, stage: StageConfig, optim: OptimConfig) -> float:
-    """Linear warm-up, then a cosine to `final_lr`; `step` counts from the stage's start."""
+def learning_rate(step: int, stage: StageConfig, optim: OptimConfig, passed: float = 0.0) -> float:
+    """Linear warm-up, then a cosine to `final_lr`; `step` counts from the stage's start. passed: share of the time that
+    the run has, where that ends sooner than the steps."""
     if step < stage.warmup:
         return stage.lr * (step + 1) / stage.warmup
-    progress = min(1.0, (step - stage.warmup) / max(1, stage.steps - stage.warmup))
+    progress = min(1.0, max(passed, (step - stage.warmup) / max(1, stage.steps - stage.warmup)))
     return stage.lr * (optim.final_lr + (1 - optim.final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))

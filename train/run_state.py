@@ -33,8 +33,16 @@ def average_decay(decay: float, step: int) -> float:
     return min(decay, (1 + step) / (10 + step))
 
 
-def save_run(path: Path, engine: Stateful, average: nn.Module, config: Any, notes: Mapping[str, object]) -> None:
-    """Everything that a resume needs, as tensors: model.*, optimizer.*, average.*; config and notes in the header.
+def save_run(
+    path: Path,
+    engine: Stateful,
+    average: nn.Module,
+    config: Any,
+    notes: Mapping[str, object],
+    memory: nn.Module | None = None,
+) -> None:
+    """Everything that a resume needs, as tensors: model.*, optimizer.*, average.* and memory.*, what the objective
+    remembers of earlier steps; config and notes in the header.
 
     Every process must call it; the first one writes. Raises SyncLipError, and keeps the file as it was, where the disk
     is full.
@@ -43,6 +51,8 @@ def save_run(path: Path, engine: Stateful, average: nn.Module, config: Any, note
 
     def write() -> None:
         averages = {f"average.{k}": v.cpu().contiguous() for k, v in average.state_dict().items()}
+        if memory is not None:
+            averages |= {f"memory.{k}": v.cpu().contiguous() for k, v in memory.state_dict().items()}
         header = {name: str(value) for name, value in notes.items()}
         save_safetensors(path, tensors | averages, {**header, "config": json.dumps(to_dict(config))})
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from synclip_core.models.decoder import patchify, unpatchify
 from synclip_core.models.masking import uniform_keep
 from synclip_core.models.synclipmae import SyncLipMAE
-from synclip_core.models.visual_encoder import IDENTITY
+from synclip_core.models.visual_encoder import IDENTITY, VOCAL
 from train.data import augment
 from train.data.clip import Clip
 from train.data.noise import Noise
@@ -70,10 +70,12 @@ def _middles(model: SyncLipMAE, store: ClipStore, clips: int) -> list[Middle]:
 def _middle(model: SyncLipMAE, clip: Clip, noise: Noise) -> Middle:
     device, config = model.logit_scale.device, model.config.visual
     crops, points = torch.from_numpy(clip.crops)[None].to(device), torch.from_numpy(clip.geometry)[None]
-    images = augment.geometric(crops, points, clip.margin, config.image_size, 0.0, noise)[0][0]
+    boxes = torch.from_numpy(np.ascontiguousarray(clip.regions()))[None].to(device)
+    images = augment.geometric(crops, points.to(device), boxes, clip.margin, config.image_size, 0.0, noise)[0][0]
     middle = len(images) // 2
-    around = slice(max(0, middle - 25), middle + 25)  # what the temporal layers see
-    prompts = torch.cat([model.prompts(part) for part in images[around].split(16)])[None]
+    around = slice(max(0, middle - 25), middle + 25)  # what the temporal layers of older checkpoints see
+    parts = zip(images[around].split(16), boxes[0, around].split(16), strict=True)
+    prompts = torch.cat([model.prompts(*part) for part in parts])[None]
     at = middle - around.start
     valid = torch.from_numpy(clip.valid[around])[None].to(device)
     target = images[middle : middle + 1]
@@ -84,9 +86,9 @@ def _middle(model: SyncLipMAE, clip: Clip, noise: Noise) -> Middle:
         keep,
         patches,
         model.identity_proj(first[:, IDENTITY]),
-        model.vocal_tokens(prompts, valid)[:, at],
+        model.vocal_tokens(prompts[..., VOCAL, :], valid, context=False)[:, at],
         model.ambient_tokens(prompts)[:, at],
-        model.audio_tokens(torch.from_numpy(clip.audio)[None].to(device))[:, middle],
+        model.audio_tokens(torch.from_numpy(clip.audio)[None].to(device), context=False)[:, middle],
     )
 
 

@@ -27,14 +27,21 @@ class Judged(NamedTuple):
 
 
 @torch.inference_mode()
-def clip_tokens(model: SyncLipMAE, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+def clip_tokens(model: SyncLipMAE, clip: Clip, context: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Normalised audio and vocal tokens [T, dim] of a training sample, cut as inference cuts it."""
     device = model.logit_scale.device
     prompts = clip_prompts(model, clip, PLAIN, Noise([0]))[None]
-    valid = torch.from_numpy(clip.valid)[None].to(device)
-    vocal = normalise(model.vocal_head(model.vocal_head.centered(prompts, valid)))[0]
-    audio = normalise(model.audio_tokens(torch.from_numpy(clip.audio)[None].to(device)))[0]
-    return audio.float().cpu().numpy(), vocal.float().cpu().numpy()
+    vocal = model.vocal_tokens(prompts, torch.from_numpy(clip.valid)[None].to(device), context)
+    audio = model.audio_tokens(torch.from_numpy(clip.audio)[None].to(device), context)
+    return tuple(normalise(tokens)[0].float().cpu().numpy() for tokens in (audio, vocal))  # type: ignore[return-value]
+
+
+def without_ends(valid: np.ndarray, reach: int) -> np.ndarray:
+    """valid: bool [T]. The frames whose context lies inside the clip: what an end does to a token never counts."""
+    inner = valid.copy()
+    if reach and len(inner) > 2 * reach + 15:
+        inner[:reach] = inner[-reach:] = False
+    return inner
 
 
 def validate(model: SyncLipMAE, stores: dict[str, ClipStore], limit: int = 40, seed: int = 0) -> dict[str, Any]:
@@ -47,9 +54,11 @@ def validate(model: SyncLipMAE, stores: dict[str, ClipStore], limit: int = 40, s
         for key in np.random.default_rng(seed).permutation(keys)[:limit]:
             clip = store[str(key)]
             group = "trusted" if clip.meta["sync"] == "trusted" else "unchecked"
-            groups[f"{name}/{group}"].append(
-                Judged(*clip_tokens(model, clip), clip.valid, int(clip.meta.get("offset", 0)))
-            )
+            truth = int(clip.meta.get("offset", 0))
+            for context in (True, False) if model.has_context else (True,):
+                kind = "" if context else " single frame"
+                inner = without_ends(clip.valid, max(model.config.reach(context)))
+                groups[f"{name}/{group}{kind}"].append(Judged(*clip_tokens(model, clip, context), inner, truth))
     model.train(was_training)
     return {name: {"clips": len(items), **sync_figures(items, seed)} for name, items in groups.items()}
 

@@ -43,7 +43,7 @@ def judge_both(model: SyncLipMAE, reader: Reader, utterances: list[Utterance]) -
     """WER, CER, and the sync figures of whole clips as they are, in percent."""
     errors, judged = ErrorRate(), []
     for utterance in utterances:
-        vocal = plain_tokens(model.vocal_head, utterance)
+        vocal = plain_tokens(model.vocal, utterance)
         wave = torch.from_numpy(utterance.audio.astype(np.float32))[None]
         judged.append(Judged(normalise(model.audio_tokens(wave))[0].numpy(), vocal, utterance.valid))
         errors.add(utterance.spoken.text, read_lips(reader, vocal, utterance.valid).text)

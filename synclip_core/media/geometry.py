@@ -52,7 +52,50 @@ GEOMETRY_MIRROR = np.array(
         40, 47, 48, 49, 50, 51, 52, 41, 42, 43, 44, 45, 46, 53, 54, 55, 57, 56, 59, 58,
     ]
 )
+# Points that say where the parts of a face are and how they move, beside GEOMETRY_POINTS: eyes (16 each), brows (10
+# each), nose and the oval. The first of each pair is on the left in an upright picture.
+REGION_POINTS = np.array(
+    [
+        33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246,
+        263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466,
+        70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276,
+        1, 4, 5, 6, 168, 2, 98, 327, 48, 278,
+        10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+        152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+    ]
+)
 # fmt: on
+
+
+# Parts of a face that masking knows (models/masking.py), in this order, each the box of some landmarks.
+REGIONS = ("face", "left eye and brow", "right eye and brow", "mouth", "lower face")
+# What stands for a face whose landmarks are not at hand: the median boxes of the training clips.
+TEMPLATE_REGIONS = np.array(
+    [
+        [0.13, 0.04, 0.87, 0.95],
+        [0.19, 0.17, 0.46, 0.38],
+        [0.54, 0.17, 0.81, 0.38],
+        [0.35, 0.60, 0.65, 0.78],
+        [0.21, 0.56, 0.79, 0.95],
+    ],
+    np.float32,
+)
+_LEFT, _RIGHT, _OVAL = np.r_[0:16, 32:42], np.r_[16:32, 42:52], np.r_[62:98]  # of REGION_POINTS
+
+
+def face_regions(lips: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """lips: [..., 60, 2] GEOMETRY_POINTS; regions: [..., 98, 2] REGION_POINTS. Returns boxes [..., 5, 4] of REGIONS
+    (x0, y0, x1, y1) in the same coordinates."""
+    lower = np.concatenate([lips, regions[..., 57:58, :]], -2)  # from under the nose down
+    parts = (regions[..., _OVAL, :], regions[..., _LEFT, :], regions[..., _RIGHT, :], lips[..., :40, :], lower)
+    return np.stack([np.concatenate([p.min(-2), p.max(-2)], -1) for p in parts], -2)
+
+
+def frame_regions(landmarks: np.ndarray, transforms: np.ndarray) -> np.ndarray:
+    """landmarks: [T, 468, 2+] px; transforms: [T, 2, 3], canonical square -> px. Returns float32 [T, 5, 4] canonical
+    boxes of REGIONS."""
+    points = apply(invert(transforms), landmarks[..., :2])
+    return face_regions(points[:, GEOMETRY_POINTS], points[:, REGION_POINTS]).astype(np.float32)
 
 
 def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:

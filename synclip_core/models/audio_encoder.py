@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import AudioConfig
@@ -14,7 +15,7 @@ class AudioAdapter(nn.Module):
 
     def __init__(self, config: AudioConfig, dim: int, *, ops: Any = nn) -> None:
         super().__init__()
-        features = config.width * (config.depth if config.layers == "all" else 1)
+        features = config.features
         if config.adapter_width == 0:
             self.embed: nn.Module = nn.Identity()
             self.blocks = nn.ModuleList()
@@ -26,12 +27,18 @@ class AudioAdapter(nn.Module):
             )
             self.proj = ops.Linear(config.adapter_width, dim)
         self.norm = ops.LayerNorm(dim)
-        self.last_only = config.layers == "last"
+        self.last_only, self.norm_layers = config.layers == "last", config.norm_layers
+
+    def joined(self, layers: list[Tensor]) -> Tensor:
+        """layers: L tensors [B, T, width], one row a video frame. Returns them side by side, [B, T, features]."""
+        chosen = layers[-1:] if self.last_only else list(layers)
+        if self.norm_layers:
+            chosen = [F.layer_norm(layer, layer.shape[-1:]) for layer in chosen]
+        return torch.cat(chosen, -1)
 
     def forward(self, layers: list[Tensor]) -> Tensor:
-        """layers: L tensors [B, T, width], one row a video frame. Returns audio tokens [B, T, dim]."""
-        x = layers[-1] if self.last_only else torch.cat(list(layers), -1)
-        x = self.embed(x)
+        """layers: as `joined`. Returns audio tokens [B, T, dim]."""
+        x = self.embed(self.joined(layers))
         for block in self.blocks:
             x = block(x)
         return self.norm(self.proj(x))

@@ -1,15 +1,18 @@
 """Audio tokens of any length in flat memory: the waveform passes by in blocks, only features stay."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .mel import HOP, MelFrontEnd
-from .synclipmae import SyncLipMAE
+from .local_whisper import LocalWhisper
+from .mel import FLOOR, HOP, MelFrontEnd
+from .synclipmae import TICK, SyncLipMAE
+from .whisper import WhisperFrontEnd
 
-TICK = 640  # samples a video frame at 16 kHz
 CONTEXT = 25  # ticks of sound that a block brings along on each side
 SPAN = 1500  # ticks that go through the adapter or the vocal head at once
 
@@ -45,19 +48,62 @@ def in_spans(step: Callable[[Tensor], Tensor], x: Tensor, context: int, span: in
     return torch.cat(parts, 1)
 
 
-def adapted(model: SyncLipMAE, rows: Tensor) -> Tensor:
-    """rows: the layers side by side, [1, T, depth * width]. Returns audio tokens [1, T, dim], not yet normalised."""
-    audio = model.config.audio
-    reach = audio.adapter_depth * (audio.adapter_kernel // 2)
-    return in_spans(lambda x: model.adapter(list(x.split(audio.width, -1))), rows, reach)
+def adapted(model: SyncLipMAE, rows: Tensor, context: bool = True) -> Tensor:
+    """rows: the layers side by side, [1, T, features of all layers]. Returns audio tokens [1, T, dim], not yet
+    normalised; context: see SyncLipMAE.audio_tokens."""
+    reach = model.config.reach(context)[1]
+    return in_spans(lambda x: model.heard(list(x.tensor_split(model.config.audio.depth, -1)), context), rows, reach)
+
+
+class Rolling:
+    """`step` on [1, T, C] of which pieces come one after another: equal to one call on the whole while it looks at most
+    `reach` ticks to each side. What was looked at is let go."""
+
+    def __init__(self, step: Callable[[Tensor], Tensor], reach: int, span: int = SPAN) -> None:
+        self.step, self.reach, self.span = step, reach, span
+        self._held: Tensor | None = None
+        self._done = 0  # ticks of what is held that have been answered
+
+    def push(self, x: Tensor) -> Iterator[Tensor]:
+        """x: [1, n, C]. Yields what can be answered by now, `span` ticks at a time."""
+        self._held = x if self._held is None else torch.cat([self._held, x], 1)
+        while self._held.shape[1] - self._done >= self.span + self.reach:
+            yield self._answer(self._held, self.span)
+
+    def finish(self) -> Iterator[Tensor]:
+        """Yields the rest."""
+        while self._held is not None and self._held.shape[1] > self._done:
+            yield self._answer(self._held, min(self.span, self._held.shape[1] - self._done))
+
+    def _answer(self, held: Tensor, count: int) -> Tensor:
+        stop = self._done + count
+        out = self.step(held[:, : stop + self.reach])[:, self._done : stop]
+        self._done = min(stop, self.reach)
+        self._held = held[:, stop - self._done :].clone()
+        return out.clone()  # a view would keep what `step` made beside it
 
 
 class AudioTokenStream:
-    """push() blocks of `with_context`, then finish(). Features of the mel front end wait for the clip's statistics."""
+    """push() blocks of `with_context`, then finish().
 
-    def __init__(self, model: SyncLipMAE) -> None:
-        self.model = model
+    A Whisper says how far it looks: its sound is a stream of its own, and the tokens are those of the whole clip at
+    once. Other speech encoders see what context a block brings. The mel front end waits for the clip's statistics.
+    """
+
+    def __init__(self, model: SyncLipMAE, context: bool = True) -> None:
+        self.model, self.context = model, context
         self._parts: list[Tensor] = []
+        self._before: Tensor | None = None  # log-mel of the silence around the clip
+        self._after: Tensor | None = None
+        front_end, depth = model.front_end, model.config.audio.depth
+        self._streams = False
+        if isinstance(front_end, LocalWhisper | WhisperFrontEnd):
+            self._streams = True
+            span = front_end.piece if isinstance(front_end, WhisperFrontEnd) else SPAN
+            self._rows = Rolling(lambda wave: torch.cat(front_end(wave.flatten(1)), -1), front_end.reach, span)
+            self._tokens = Rolling(
+                lambda rows: model.heard(list(rows.tensor_split(depth, -1)), context), model.config.reach(context)[1]
+            )
 
     @torch.inference_mode()
     def push(self, piece: np.ndarray) -> None:
@@ -66,20 +112,39 @@ class AudioTokenStream:
         wave = torch.from_numpy(piece)[None].to(device)
         front_end = self.model.front_end
         if isinstance(front_end, MelFrontEnd):
-            edge = CONTEXT * TICK // HOP
-            self._parts.append(front_end.log_mel(wave)[..., edge:-edge].clone())  # a view would keep the context
+            edge, log_mel = CONTEXT * TICK // HOP, front_end.log_mel(wave)
+            self._parts.append(log_mel[..., edge:-edge].clone())  # a view would keep the context
+            self._before = log_mel[..., :edge].clone() if self._before is None else self._before
+            self._after = log_mel[..., -edge:].clone()
+        elif self._streams:
+            for rows in self._rows.push(wave.unflatten(1, (-1, TICK))[:, CONTEXT:-CONTEXT]):
+                self._parts += self._tokens.push(rows)
         else:
-            self._parts.append(self.model.adapter(front_end(wave))[:, CONTEXT:-CONTEXT].clone())
+            self._parts.append(self.model.heard(front_end(wave), self.context)[:, CONTEXT:-CONTEXT].clone())
 
     @torch.inference_mode()
     def finish(self) -> Tensor:
         """Audio tokens [T, dim], not yet normalised."""
         model, front_end = self.model, self.model.front_end
+        if self._streams:
+            for rows in self._rows.finish():
+                self._parts += self._tokens.push(rows)
+            self._parts += self._tokens.finish()
         if not isinstance(front_end, MelFrontEnd):
             return torch.cat(self._parts, 1)[0]
         statistics = front_end.statistics(self._parts)
         ticks = [part.shape[2] // front_end.sub_frames for part in self._parts]
+        reach = model.config.reach(self.context)[1]
+        if self.context and model.has_context:
+            reach = 0
+        elif reach and self._before is not None and self._after is not None:  # beyond both ends there is silence
+            count = reach * front_end.sub_frames
+            more = max(0, count - self._before.shape[2])
+            before = F.pad(self._before, (more, 0), value=math.log(FLOOR))[..., -count:]
+            after = F.pad(self._after, (0, more), value=math.log(FLOOR))[..., :count]
+            self._parts, ticks = [before, *self._parts, after], [reach, *ticks, reach]
         rows = self._parts[0].new_empty(1, sum(ticks), front_end.sub_frames * self._parts[0].shape[1])
         for place in rows.split(ticks, 1):  # a part is let go as its rows are made: a long clip is large here
             place.copy_(torch.cat(front_end.layers(statistics.applied(self._parts.pop(0))), -1))
-        return adapted(model, rows)[0]
+        tokens = adapted(model, rows, self.context)[0]
+        return tokens[reach : len(tokens) - reach]

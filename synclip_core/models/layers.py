@@ -73,7 +73,11 @@ class Block(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    """Residual temporal convolution: [B, T, C] -> [B, T, C], zero padding at the ends of the clip."""
+    """Residual temporal convolution: [B, T, C] -> [B, T, C].
+
+    seen: [B, T], 1 where the stream is known. What is not known is zero before each convolution, as is what lies beyond
+    the ends: an end, a missing face and a stretch that training hid look alike, and none of them carries anything over.
+    """
 
     def __init__(self, width: int, kernel: int, *, ops: Any = nn) -> None:
         super().__init__()
@@ -81,8 +85,11 @@ class TemporalBlock(nn.Module):
         self.conv = ops.Conv1d(width, width, kernel, padding=kernel // 2)
         self.proj = ops.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv(self.norm(x).transpose(1, 2)).transpose(1, 2)
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        y = self.norm(x)
+        if seen is not None:
+            y = y * seen[..., None].to(y)
+        y = self.conv(y.transpose(1, 2)).transpose(1, 2)
         return x + self.proj(F.gelu(y))
 
 
@@ -92,11 +99,3 @@ def sincos_position(width: int, height: int, columns: int) -> Tensor:
     grid_y, grid_x = np.meshgrid(np.arange(height), np.arange(columns), indexing="ij")
     parts = [f(np.outer(grid.reshape(-1), omega)) for grid in (grid_x, grid_y) for f in (np.sin, np.cos)]
     return torch.from_numpy(np.concatenate(parts, 1)).float()
-
-
-def init_weights(module: nn.Module) -> None:
-    """Xavier for linear layers, as in models_mae.py."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""Published weights as a start: wav2vec2 and HuBERT (transformers); pretrained_vit.py has those of the visual encoder.
+"""Published weights as a start: wav2vec2, HuBERT, Whisper (transformers); pretrained_vit.py: of the visual encoder.
 
 Only safetensors are read. Weights in a pickle (.pth, .bin) must be converted first, in an environment of their own:
 
@@ -16,14 +16,17 @@ from torch import Tensor, nn
 
 from ..errors import SyncLipError
 from .config import AudioConfig
+from .local_whisper import LocalWhisper, load_local_whisper
 from .speech import SpeechEncoder
+from .whisper import HEAD, POSITIONS, WhisperFrontEnd, sinusoids
 
 
 def speech_config(path: str | Path) -> AudioConfig:
     """The AudioConfig (linear adapter over all layers, as in the paper) that fits a published speech encoder.
 
     path: a folder with config.json and model.safetensors in transformers' format, or the .safetensors alone, whose
-    sizes are then read off the weights. Raises SyncLipError when it is neither wav2vec2 nor HuBERT.
+    sizes are then read off the weights. A Whisper (of any size, as published or banded) lays two rows side by side.
+    Raises SyncLipError when it is none of wav2vec2, HuBERT and Whisper.
     """
     weights = _speech_weights(Path(path))
     described = weights.parent / "config.json"
@@ -33,12 +36,16 @@ def speech_config(path: str | Path) -> AudioConfig:
         except ValueError as error:
             raise SyncLipError(f"{described}: not valid JSON ({error})") from error
         front_end = settings.get("model_type")
+        if front_end == "whisper":
+            return _whisper_config(_whisper_tensors(read_tensors(weights)), weights)
         if front_end not in ("wav2vec2", "hubert"):
-            raise SyncLipError(f"{described}: model_type is {front_end!r}; expected wav2vec2 or hubert")
+            raise SyncLipError(f"{described}: model_type is {front_end!r}; expected wav2vec2, hubert or whisper")
         kept = {key: settings[key] for key in SHAPING if key in settings}
         width, layers = kept.pop("hidden_size", 768), kept.pop("num_hidden_layers", 12)
         return AudioConfig(front_end=front_end, width=width, depth=layers + 1, encoder=kept)
     raw = read_tensors(weights)
+    if (whisper := _whisper_tensors(raw)).keys() & {"conv1.weight"}:
+        return _whisper_config(whisper, weights)
     state = _without_prefix(raw)
     try:
         width = len(state["encoder.layer_norm.weight"])
@@ -54,7 +61,9 @@ def speech_config(path: str | Path) -> AudioConfig:
             "do_stable_layer_norm": layer_norm,
         }
     except KeyError as error:
-        raise SyncLipError(f"{path}: no wav2vec2 or HuBERT in transformers' format ({error} is missing)") from error
+        raise SyncLipError(
+            f"{path}: no wav2vec2, HuBERT or Whisper in transformers' format ({error} is missing)"
+        ) from error
     hubert = "hubert" in str(path).lower() or any(key.startswith("hubert.") for key in raw)
     return AudioConfig(front_end="hubert" if hubert else "wav2vec2", width=width, depth=layers + 1, encoder=encoder)
 
@@ -81,14 +90,21 @@ SHAPING = (
 
 
 def load_speech_encoder(front_end: nn.Module, path: str | Path) -> None:
-    """Published weights into a SpeechEncoder built with the config of `speech_config`. path: as there.
+    """Published weights into a front end built with the config of `speech_config`. path: as there.
 
-    Heads (CTC, pretraining) in the file are not used. Raises SyncLipError when something is missing or has another
-    shape.
+    Heads (CTC, pretraining) and Whisper's decoder in the file are not used. Raises SyncLipError when something is
+    missing or has another shape.
     """
+    weights = _speech_weights(Path(path))
+    if isinstance(front_end, LocalWhisper):
+        return load_local_whisper(front_end, weights)
+    if isinstance(front_end, WhisperFrontEnd):
+        return _load_whisper(front_end, weights)
     if not isinstance(front_end, SpeechEncoder):
-        raise SyncLipError(f"{path}: audio.front_end is mel, which has no weights; set it to wav2vec2 or hubert")
-    state = _without_prefix(read_tensors(_speech_weights(Path(path))))
+        raise SyncLipError(
+            f"{path}: audio.front_end is mel, which has no weights; set it to wav2vec2, hubert or whisper"
+        )
+    state = _without_prefix(read_tensors(weights))
     wanted = front_end.network.state_dict()
     own = {key: value for key, value in state.items() if key in wanted}
     # "masked_spec_embed" only serves their own pretraining, and some files leave it out
@@ -96,6 +112,43 @@ def load_speech_encoder(front_end: nn.Module, path: str | Path) -> None:
     if missing:
         raise SyncLipError(f"{path}: {missing[0]} is missing ({len(missing)} tensors in all)")
     copy_tensors(front_end.network, own, path)
+
+
+def _whisper_tensors(raw: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the encoder without the prefix that a whole Whisper, or one with its head, puts before them."""
+    return {
+        re.sub(r"^(model\.)?encoder\.", "", k): v for k, v in raw.items() if not re.match(r"(model\.)?decoder\.", k)
+    }
+
+
+def _whisper_config(state: dict[str, Tensor], path: Path) -> AudioConfig:
+    """Sizes of a Whisper, read off its weights; all that its config.json could add is the same in every size."""
+    try:
+        width, mels = state["conv1.weight"].shape[:2]
+        layers = len({key.split(".")[1] for key in state if key.startswith("layers.")})
+        inner = len(state["layers.0.fc1.weight"])
+    except (KeyError, ValueError) as error:
+        raise SyncLipError(f"{path}: no Whisper encoder in transformers' format ({error} is missing)") from error
+    if width % HEAD or inner != 4 * width:
+        raise SyncLipError(f"{path}: a Whisper of width {width} and {inner} inner channels; none was published so")
+    band = state["bias"].shape[-1] // 2 if "bias" in state else 0
+    return AudioConfig("whisper", align="rows", width=width, depth=layers + 1, encoder={"band": band, "mels": mels})
+
+
+def _load_whisper(front_end: WhisperFrontEnd, path: Path) -> None:
+    state, wanted = _whisper_tensors(read_tensors(path)), front_end.state_dict()
+    missing = sorted(set(wanted) - set(state))
+    if missing:
+        raise SyncLipError(f"{path}: {missing[0]} is missing ({len(missing)} tensors in all)")
+    surplus = sorted(k for k in state if k.startswith(("layers.", "conv")) and k not in wanted)
+    if surplus:
+        raise SyncLipError(f"{path}: {surplus[0]} has no place in {len(front_end.layers)} layers (audio.depth)")
+    # the positions are computed, not stored; a file with others is another network
+    positions = state.get("embed_positions.weight")
+    own = sinusoids(POSITIONS, front_end.conv1.out_channels)
+    if positions is not None and (positions.shape != own.shape or (positions.float() - own).abs().max() > 1e-2):
+        raise SyncLipError(f"{path}: embed_positions.weight is not the sinusoids of 30 s that Whisper has")
+    copy_tensors(front_end, {key: state[key] for key in wanted}, path)
 
 
 def _speech_weights(path: Path) -> Path:

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from ..errors import SyncLipError
 from .config import AudioConfig, SyncLipMAEConfig
+from .local_whisper import LocalWhisper
 from .mel import MelFrontEnd
+from .whisper import WhisperFrontEnd
 
 STRIDE, RECEPTIVE = 320, 400  # samples between two rows of wav2vec2 and HuBERT, and under one of them
 
@@ -21,6 +23,8 @@ def speech_front_end(config: SyncLipMAEConfig, *, ops: Any = nn) -> nn.Module:
         return MelFrontEnd(audio.width, audio.depth, config.sample_rate, config.fps)
     if config.sample_rate != round(2 * STRIDE * config.fps):
         raise SyncLipError(f"audio.front_end {audio.front_end}: needs 16 kHz sound and 25 fps")
+    if audio.front_end == "whisper":  # band 0: as published
+        return WhisperFrontEnd(audio, ops=ops) if audio.encoder.get("band") == 0 else LocalWhisper(audio, ops=ops)
     return SpeechEncoder(audio)
 
 

@@ -3,15 +3,61 @@
 from itertools import combinations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def cross_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """a, b: [N, D] tokens of the same N frames. Returns [D, D], each column of each centered along the batch and time
+    axis and brought to deviation 1: the cross-covariance, free of the tokens' scale."""
+    return standardised(a).T @ standardised(b) / len(a)
+
+
+def standardised(tokens: Tensor) -> Tensor:
+    """[N, D] with mean 0 and mean square 1 a column; a column that does not vary stays 0."""
+    centered = tokens - tokens.mean(0, keepdim=True)
+    return centered / centered.square().mean(0, keepdim=True).clamp_min(1e-8).sqrt()
 
 
 def decorrelation_loss(*factors: Tensor) -> Tensor:
-    """Sum over pairs of factors of the mean squared entry of their cross-covariance.
+    """Sum over pairs of factors of the squared Frobenius norm of their cross-covariance, of standardised tokens.
 
-    factors: [N, D] tokens of the same N frames; covariance after centering along the batch and time axis.
+    factors: [N, D] tokens of the same N frames. Two identical factors of independent dimensions give D, two independent
+    ones about D * D / N: with few frames most of it is chance, see CrossCovariance.
     """
-    count = factors[0].shape[0]
-    centered = [factor - factor.mean(0, keepdim=True) for factor in factors]
-    pairs = [(a.T @ b / max(1, count - 1)).square().mean() for a, b in combinations(centered, 2)]
-    return torch.stack(pairs).sum()
+    return torch.stack([cross_correlation(a, b).square().sum() for a, b in combinations(factors, 2)]).sum()
+
+
+class CrossCovariance(nn.Module):
+    """The same loss over many steps: a step has a few dozen people, the factors of a person need hundreds.
+
+    A running mean of each pair's cross-correlation stands for the frames of the steps before; the gradient goes through
+    this step's frames alone: d/dx of |C|^2 with C the running mean. Buffers are state of a run (train/run.py).
+    """
+
+    mean: Tensor
+    steps: Tensor
+
+    def __init__(self, dim: int, pairs: int, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("mean", torch.zeros(pairs, dim, dim))
+        self.register_buffer("steps", torch.zeros(()))
+        self._next: Tensor | None = None
+
+    def forward(self, *factors: Tensor) -> Tensor:
+        """As `decorrelation_loss`. Nothing is remembered until `commit`: the shares of a step all see the same past."""
+        own = torch.stack([cross_correlation(a, b) for a, b in combinations(factors, 2)])
+        decay = torch.minimum(torch.as_tensor(self.decay).to(self.steps), self.steps / (1 + self.steps))
+        mixed = (decay * self.mean + (1 - decay) * own).detach()
+        self._next = mixed
+        value = mixed.square().sum()
+        slope = 2 * (mixed * own).sum()
+        return value + slope - slope.detach()
+
+    @torch.no_grad()
+    def commit(self) -> None:
+        """The step is done: what it saw is remembered."""
+        if self._next is not None:
+            self.mean.copy_(self._next)
+            self.steps += 1
+            self._next = None

@@ -25,13 +25,17 @@ _WAV2VEC2 = {
 }
 
 _VIEW = {view: {"model": {"visual": {"bypasses": view}}} for view in ("uniform", "face")}
-_AUDIO = {way: {"model": {"audio": {**_WAV2VEC2, "align": way}}} for way in ("features", "waveform")}
+_AUDIO = {
+    way: {"init": {"audio": ""}, "model": {"audio": {**_WAV2VEC2, "align": way}}} for way in ("features", "waveform")
+}
 
 VARIANTS = {
     "ours": Variant("ours", {}, (52.53, 68.41, 82.27, 40.18)),
     "A1": Variant("A1 uniform only (single view)", _VIEW["uniform"], (9.34, 12.68, 18.57, 2.83)),
     "A2": Variant("A2 face-aware only (single view)", _VIEW["face"], (45.63, 61.07, 75.88, 33.45)),
-    "A3": Variant("A3 no photometric jitter", {"augment": {"photometric": 0.0}}, (49.62, 65.91, 79.87, 37.54)),
+    "A3": Variant(
+        "A3 no photometric jitter", {"augment": {"photometric": 0.0, "degrade": 0.0}}, (49.62, 65.91, 79.87, 37.54)
+    ),
     "B1": Variant("B1 last layer only", {"model": {"audio": {"layers": "last"}}}, (42.68, 58.34, 73.45, 30.92)),
     "C1": Variant(
         "C1 no cross-attention", {"model": {"decoder": {"cross_attention": False}}}, (48.27, 64.31, 78.44, 36.21)

@@ -26,7 +26,7 @@ from train.evaluation.fingerprint import token_fingerprint
 from train.evaluation.sync.provider import kinds_of
 from train.evaluation.sync.tokens import tracks_of
 
-from .eyes import HEIGHT, WIDTH, eye_patches
+from .eye_patches import HEIGHT, WIDTH, eye_patches
 
 THUMBNAIL = 16  # pixels to a side: the raw-pixel baseline then has 256 inputs, the order of a token's
 CONTENT = 1 << 20  # bytes of a file that tell it from others, with its length
@@ -37,7 +37,7 @@ class Features:
     """Of one video at 25 fps. vocal, ambient, identity: float32 [T, dim] as the pipeline gives them; single: the vocal
     tokens of single frames, where the model has both kinds, else the same; valid: bool [T]; pixels: uint8 [T, 256], the
     grey crop; points: float32 [T, 468, 2], landmarks in the canonical square; eyes: uint8 [T, 2, 14, 24], see
-    eyes.eye_patches; roll: float32 [T], radians, of the head in the picture (clockwise on screen); speech: bool [T];
+    eye_patches.py; roll: float32 [T], radians, of the head in the picture (clockwise on screen); speech: bool [T];
     model: sha256."""
 
     vocal: np.ndarray
@@ -102,9 +102,9 @@ class FeatureCache:
 
 @functools.cache
 def _measures_fingerprint() -> str:
-    """Of this file and of eyes.py: what they write is kept too."""
+    """Of this file and of eye_patches.py: what they make is kept too."""
     here = Path(__file__)
-    return hashlib.blake2b(here.read_bytes() + here.with_name("eyes.py").read_bytes(), digest_size=8).hexdigest()
+    return hashlib.blake2b(here.read_bytes() + here.with_name("eye_patches.py").read_bytes(), digest_size=8).hexdigest()
 
 
 def video_arrays(pipeline: SyncPipeline, path: Path) -> tuple[dict[str, np.ndarray], int]:

@@ -5,13 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from .noise import Noise
+from .noise import Draws
 
 CHORDS = 4  # a piece goes round four chords
 HARMONICS = 6
 
 
-def music(length: int, rate: int, device: torch.device, noise: Noise) -> Tensor:
+def music(length: int, rate: int, device: torch.device, noise: Draws) -> Tensor:
     """[B, length] of any level: a piece a clip."""
     draws = noise.uniform(11).to(device).T[..., None]
     root, tempo, late, attack, decay, fall, minor, beat_level, beat_decay, bass, melody = draws

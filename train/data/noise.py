@@ -1,14 +1,33 @@
 """Random numbers of a batch, each clip's from a generator of its own: the same whichever process holds the clip."""
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
+class Draws(Protocol):
+    """Rows of draws, one a clip."""
+
+    def __len__(self) -> int: ...
+
+    def normal(self, *shape: int) -> Tensor:
+        """[B, *shape], mean 0 and deviation 1."""
+
+    def grain(self, *shape: int, device: torch.device) -> Tensor:
+        """As `normal`, drawn where it is needed: for pictures, whose noise is too much to draw and move elsewhere."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """[B, *shape], 0..1."""
+
+    def order(self, count: int) -> Tensor:
+        """[B, count]: a permutation of `count` a row."""
+
+
 class Noise:
-    """Rows of draws on the CPU, one a clip."""
+    """Draws on the CPU that do not depend on who holds the other clips: for runs that several processes share."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -23,11 +42,9 @@ class Noise:
         return len(self.generators)
 
     def normal(self, *shape: int) -> Tensor:
-        """[B, *shape], mean 0 and deviation 1."""
         return torch.stack([torch.randn(shape, generator=g) for g in self.generators])
 
     def grain(self, *shape: int, device: torch.device) -> Tensor:
-        """As `normal`, drawn where it is needed: for pictures, whose noise is too much to draw and move elsewhere."""
         if device.type in ("cpu", "meta"):
             return self.normal(*shape).to(device)
         drawn = torch.empty(len(self), *shape, device=device)
@@ -37,9 +54,36 @@ class Noise:
         return drawn
 
     def uniform(self, *shape: int) -> Tensor:
-        """[B, *shape], 0..1."""
         return torch.stack([torch.rand(shape, generator=g) for g in self.generators])
 
     def order(self, count: int) -> Tensor:
-        """[B, count]: a permutation of `count` a row."""
         return torch.stack([torch.randperm(count, generator=g) for g in self.generators])
+
+
+class DeviceNoise:
+    """Draws of all clips at once on one device: for batches that are made there (train/data/resident.py), where a
+    generator a clip would keep the device waiting. Reproducible from (seed, step) on the same kind of device."""
+
+    def __init__(self, clips: int, seed: int, device: torch.device | str) -> None:
+        self.clips, self.device = clips, torch.device(device)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    @classmethod
+    def of(cls, seed: int, step: int, clips: int, device: torch.device | str) -> "DeviceNoise":
+        state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
+        return cls(clips, int(state >> np.uint64(1)), device)
+
+    def __len__(self) -> int:
+        return self.clips
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(self.clips, *shape, generator=self.generator, device=self.device)
+
+    def grain(self, *shape: int, device: torch.device) -> Tensor:
+        return self.normal(*shape).to(device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return torch.rand(self.clips, *shape, generator=self.generator, device=self.device)
+
+    def order(self, count: int) -> Tensor:
+        return self.uniform(count).argsort(1)

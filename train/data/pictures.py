@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .noise import Noise
+from .noise import Draws
 
 # the chance of each at strength 1
 CHANCES = {"occlude": 0.15, "hold": 0.06, "blur": 0.25, "shrink": 0.35, "grain": 0.25, "compress": 0.4}
@@ -42,7 +42,7 @@ YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.0
 RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
-def degrade_frames(frames: Tensor, strength: float, noise: Noise) -> Tensor:
+def degrade_frames(frames: Tensor, strength: float, noise: Draws) -> Tensor:
     """frames: [B, T, 3, H, W], 0..1. Returns the same shape. strength: how likely and how strong each effect is.
 
     One draw a clip. Only `hold` moves anything in time, by one frame at most.
@@ -58,7 +58,7 @@ def degrade_frames(frames: Tensor, strength: float, noise: Noise) -> Tensor:
 
 
 @torch.no_grad()
-def degraded(frames: Tensor, amounts: Mapping[str, Tensor], noise: Noise) -> Tensor:
+def degraded(frames: Tensor, amounts: Mapping[str, Tensor], noise: Draws) -> Tensor:
     """As above, with the strength of each effect of CHANCES for each clip, [B]; 0: not this one."""
     # matrices in bfloat16 would be a loss of their own
     with torch.autocast(frames.device.type, enabled=False):
@@ -72,7 +72,7 @@ def degraded(frames: Tensor, amounts: Mapping[str, Tensor], noise: Noise) -> Ten
 # ---- effects ----------------------------------------------------------------------------------------------------
 
 
-def occluded(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def occluded(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """A soft-edged ellipse or box, plain or speckled, at rest or slowly moving, before the face for part of a clip."""
     draws = noise.uniform(16).to(x).T[..., None, None, None]  # each [B, 1, 1, 1]
     across, down, wide, high, angle, move_x, move_y, boxed, soft, begin, lasts, *rest = draws
@@ -102,7 +102,7 @@ def occluded(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
     return torch.where(amount.view(-1, 1, 1, 1, 1) > 0, covered, x)
 
 
-def held(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def held(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """A low frame rate: of two frames the first is shown twice, or of three the middle one thrice.
 
     So that no frame is shown more than one frame from its own time: the sound stays where it was.
@@ -116,7 +116,7 @@ def held(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
     return x[torch.arange(len(x), device=x.device)[:, None], shown]
 
 
-def through_codec(x: Tensor, blur: Tensor, shrink: Tensor, grain: Tensor, compress: Tensor, noise: Noise) -> Tensor:
+def through_codec(x: Tensor, blur: Tensor, shrink: Tensor, grain: Tensor, compress: Tensor, noise: Draws) -> Tensor:
     """A lens out of focus or a moving head, fewer pixels, their grain, and a codec that keeps few bits of them.
 
     The codec works on the reduced picture, so that its blocks grow with the pixels: 8 x 8 DCT, chroma halved (4:2:0,

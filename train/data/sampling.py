@@ -29,16 +29,21 @@ KNOWN = ("split", "sync", "subject", "source", "frames")  # of a sample before i
 
 @dataclass
 class Batch:
-    """crops: [B, T, S, S, 3] uint8; geometry: [B, T, 60, 2] canonical; valid: [B, T] bool; audio: [B, T * 640];
-    trusted: [B] bool, clips whose audio belongs to their video, so that they may take part in the contrast.
+    """crops: [B, T, S, S, 3] uint8; geometry: [B, T, 60, 2] canonical; regions: [B, T, 5, 4] canonical boxes; valid:
+    [B, T] bool; audio: [B, T * 640]; trusted: [B] bool, clips whose audio belongs to their video, so that they may take
+    part in the contrast. clip, person: [B] numbers of the clip and of who is in it; frame: [B, T], places in the clip.
     prompts: [B, T, width] vocal prompts of a resting visual encoder; crops and geometry are then empty.
     slots: the clips' numbers in the whole batch of the step, of which other processes may hold the rest."""
 
     crops: Tensor
     geometry: Tensor
+    regions: Tensor
     valid: Tensor
     audio: Tensor
     trusted: Tensor
+    clip: Tensor
+    person: Tensor
+    frame: Tensor
     margin: float
     prompts: Tensor | None = None
     slots: tuple[int, ...] = ()
@@ -106,9 +111,14 @@ def read_meta(key: str, sample: Stored) -> dict:
     return meta
 
 
+def number_of(name: str) -> int:
+    """The same number for the same name in every process."""
+    return zlib.crc32(name.encode())
+
+
 def is_held_out(meta: dict, holdout: int) -> bool:
     """One in `holdout` identities of unchecked sources, by a stable hash of the name."""
-    return bool(holdout) and meta["sync"] != "trusted" and zlib.crc32(meta["subject"].encode()) % holdout == 0
+    return bool(holdout) and meta["sync"] != "trusted" and number_of(meta["subject"]) % holdout == 0
 
 
 class Sampler:
@@ -156,9 +166,13 @@ class Sampler:
         return Batch(
             torch.empty(0) if resting else stack([p.clip.crops[p.frame] for p in parts]),
             torch.empty(0) if resting else stack([p.clip.geometry[p.frame] for p in parts]),
+            torch.empty(0) if resting else stack([p.clip.regions()[p.frame] for p in parts]),
             stack([p.clip.valid[p.frame] for p in parts]),
             stack([p.audio for p in parts]),
             torch.tensor([p.trusted for p in parts]),
+            torch.tensor([number_of(p.clip.key) for p in parts]),
+            torch.tensor([number_of(p.clip.meta["subject"]) for p in parts]),
+            stack([p.frame for p in parts]),
             parts[0].clip.margin,
             stack([p.prompts for p in parts]) if resting else None,
             tuple(slots),

@@ -13,17 +13,17 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from .music import music
-from .noise import Noise
+from .noise import Draws
 
 RATE = 16000
 ROOM = 12800  # samples of a room's answer, 0.8 s
 RINGING = 4096  # silence behind a clip, into which a filter may ring
 QUIET = 1e-5  # power (-50 dB) that sounds are added to where the clip itself is quieter
 
-Effect = Callable[[Tensor, Tensor, Noise], Tensor]
+Effect = Callable[[Tensor, Tensor, Draws], Tensor]
 
 
-def degrade_sound(waveform: Tensor, strength: float, noise: Noise) -> Tensor:
+def degrade_sound(waveform: Tensor, strength: float, noise: Draws) -> Tensor:
     """waveform: [B, N], 16 kHz, -1..1. Returns the same shape. strength: how likely and how strong each effect is.
 
     Only `babble` looks at other clips of the batch.
@@ -41,7 +41,7 @@ def degrade_sound(waveform: Tensor, strength: float, noise: Noise) -> Tensor:
 # ---- effects: (x [B, N], amount [B, 1], noise) -> [B, N]; those of amount 0 are not used --------------------------
 
 
-def room(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def room(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """Reverberation: noise that dies away by 60 dB in 0.1..0.8 s; its power is -15..0 dB of the direct sound's."""
     decay, ratio, gap = _draws(x, noise, 3)
     seconds = torch.arange(ROOM, device=x.device) / RATE
@@ -55,7 +55,7 @@ def room(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
     return torch.fft.irfft(torch.fft.rfft(x, size) * answer, size)[:, : x.shape[1]]
 
 
-def babble(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def babble(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """One to three other clips of the batch, rolled in time, at 3..20 dB below the voice."""
     order, ratio, *rest = _draws(x, noise, 8)
     shifts, shares = rest[:3], rest[3:]
@@ -73,13 +73,13 @@ def babble(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
     return _added(x, others, amount, 3 + 17 * ratio)
 
 
-def background(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def background(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """Music at 0..20 dB below the voice."""
     (ratio,) = _draws(x, noise, 1)
     return _added(x, music(x.shape[1], RATE, x.device, noise).to(x), amount, 20 * ratio)
 
 
-def hiss(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def hiss(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """Noise, white to brown, steady to swelling, at 0..30 dB below the voice."""
     slope, ratio, depth, pace, phase = _draws(x, noise, 5)
     grain = noise.grain(x.shape[1], device=x.device).to(x)
@@ -89,7 +89,7 @@ def hiss(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
     return _added(x, coloured * swell, amount, 30 * ratio)
 
 
-def tone(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def tone(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """A microphone's colour: a tilt of up to 4 dB an octave and three broad peaks or dips of up to 9 dB."""
     tilt, *peaks = _draws(x, noise, 10)
 
@@ -104,7 +104,7 @@ def tone(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
     return filtered(x, response)
 
 
-def telephone(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def telephone(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """Only 200..400 to 2700..3800 Hz pass."""
     low, high = _draws(x, noise, 2)
     low, high = 200 + 200 * low, 2700 + 1100 * high
@@ -116,7 +116,7 @@ def telephone(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
     return filtered(x, response)
 
 
-def low_bitrate(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def low_bitrate(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """What a starved codec leaves: nothing over 2.5..7 kHz, and holes where a moment's spectrum is weak."""
     edge, holes = _draws(x, noise, 2)
     edge = 2500 + 4500 * edge
@@ -133,13 +133,13 @@ def low_bitrate(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
     return (pieces[:, 1:, :half] + pieces[:, :-1, half:]).flatten(1)[:, :length]
 
 
-def gain(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def gain(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """-18..+6 dB; what would be over 1 is bent, not cut."""
     (level,) = _draws(x, noise, 1)
     return limited(x * 10 ** ((24 * level - 18) * amount / 20))
 
 
-def overload(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def overload(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """Driven 1.5..10 times too hot: peaks bent on half of the clips, cut off on the others. Keeps the peak."""
     drive, hard = _draws(x, noise, 2)
     peak = x.abs().amax(1, keepdim=True).clamp_min(1e-6)
@@ -147,7 +147,7 @@ def overload(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
     return torch.where(hard < 0.5, driven.clamp(-1, 1), torch.tanh(driven)) * peak
 
 
-def coarse(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def coarse(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """8 bits a sample, even steps on half of the clips and those of mu-law on the others."""
     (law,) = _draws(x, noise, 1)
     peak = x.abs().amax(1, keepdim=True).clamp_min(1e-6)
@@ -158,7 +158,7 @@ def coarse(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
     return torch.where(law < 0.5, even, torch.sign(pressed) * torch.expm1(pressed.abs() * math.log(256)) / 255)
 
 
-def gaps(x: Tensor, amount: Tensor, noise: Noise) -> Tensor:
+def gaps(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     """One to three drop-outs of 30..150 ms; of strength under 1 they are not wholly silent."""
     centres, widths, counted = (draw.reshape(3, len(x), 1) for draw in _draws(x, noise, 9).split(3))
     sample = torch.arange(x.shape[1], device=x.device)
@@ -189,7 +189,7 @@ EFFECTS: dict[str, tuple[float, Effect]] = {
 # ---- parts ------------------------------------------------------------------------------------------------------
 
 
-def _draws(x: Tensor, noise: Noise, count: int) -> Tensor:
+def _draws(x: Tensor, noise: Draws, count: int) -> Tensor:
     """[count, B, 1], 0..1."""
     return noise.uniform(count).to(x).T[..., None]
 

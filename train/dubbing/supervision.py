@@ -3,6 +3,8 @@
 Both stand still; the gradient goes through them, and through the video VAE, into the transformer and the AudioPack.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -54,7 +56,7 @@ class Supervisor:
             told["reconstruction"] = (off.flatten(1).mean(1) * counts).mean()
         if losses.names == ("reconstruction",):
             return told
-        prompts = self.prompts(frames, batch.margin)
+        prompts = self.prompts(frames, batch.margin, batch.cuts)
         made = [self.clip_tokens(cut, row) for cut, row in zip(batch.cuts, prompts, strict=True)]
         count = frames.shape[1]
         seen = torch.stack([row[cut.first : cut.first + count] for cut, row in zip(batch.cuts, made, strict=True)])
@@ -73,22 +75,25 @@ class Supervisor:
             told["lip_reading"] = self.lip_reading(batch, made, counts)
         return told
 
-    def prompts(self, frames: Tensor, room: float) -> Tensor:
+    def prompts(self, frames: Tensor, room: float, cuts: Sequence[Cut]) -> Tensor:
         """Vocal prompts as inference would have them. frames: [B, T, S, S, 3] in 0..1, with `room` around the canonical
-        square. Returns [B, T, width]."""
+        square; cuts: where they were cut, so that the parts of the face are known. Returns [B, T, width]."""
         pictures = model_frames(frames.flatten(0, 1) * 255, self.model.config.visual.image_size, room)
-        return self.model.prompts(pictures)[:, VOCAL].unflatten(0, frames.shape[:2])
+        own = [self.tokens[cut.key].regions[cut.first : cut.first + frames.shape[1]] for cut in cuts]
+        found = self.model.prompts(pictures, torch.cat(own).to(pictures), identity=False)
+        return found[:, VOCAL].unflatten(0, frames.shape[:2])
 
     def clip_tokens(self, cut: Cut, prompts: Tensor) -> Tensor:
         """Vocal tokens of the whole clip with these frames in place of its own: [frames of the clip, D]."""
-        held, head = self.tokens[cut.key], self.model.vocal_head
+        held, head = self.tokens[cut.key], self.model.vocal
         own = held.prompts.to(prompts)
         seen = held.seen.to(prompts.device)
         middle = head.centered(own[None], seen[None])[0]
         if head.center:  # what the clip's mean was stays what it was
             prompts = prompts - own[seen].mean(0)
         end = cut.first + len(prompts)
-        return normalise(head(torch.cat([middle[: cut.first], prompts, middle[end:]])[None]))[0]
+        whole = torch.cat([middle[: cut.first], prompts, middle[end:]])[None]
+        return normalise(head.along(whole, seen[None]))[0]
 
     def driven(self, batch: DubBatch, count: int) -> tuple[Tensor, Tensor]:
         """The tokens that drive the frames of the batch: [B, T, D], and which of them there are."""

@@ -19,20 +19,21 @@ from train.data.noise import Noise
 from train.data.sampling import ClipStore
 from train.prompts import PLAIN, clip_prompts
 
-KEPT = ("audio", "vocal", "seen", "heard", "prompts")
+KEPT = ("audio", "vocal", "seen", "heard", "prompts", "regions")
 
 
 @dataclass(frozen=True)
 class ClipTokens:
     """audio, vocal: float16 [T, D], one a video frame, normalised; seen: bool [T], frames whose face was seen; heard:
     bool [T], frames whose sound is in the file. The clip's own offset is taken off the audio. prompts: float16 [T,
-    width], the vocal prompts that the vocal tokens were made of."""
+    width], the vocal prompts that the vocal tokens were made of; regions: float16 [T, 5, 4], see Clip."""
 
     audio: Tensor
     vocal: Tensor
     seen: Tensor
     heard: Tensor
     prompts: Tensor
+    regions: Tensor
 
 
 def load_tokens(checkpoint: Checkpoint, store: ClipStore, cache: Path) -> dict[str, ClipTokens]:
@@ -64,11 +65,11 @@ def clip_tokens(model: SyncLipMAE, clip: Clip) -> ClipTokens:
     """The tokens that inference would give: plain pictures, the whole clip at once."""
     seen = torch.from_numpy(clip.valid)
     prompts = clip_prompts(model, clip, PLAIN, Noise([0]))[None]
-    head = model.vocal_head
-    vocal = normalise(head(head.centered(prompts, seen[None].to(prompts.device))))[0].half().cpu()
+    vocal = normalise(model.vocal_tokens(prompts, seen[None].to(prompts.device)))[0].half().cpu()
     audio = normalise(model.audio_tokens(torch.from_numpy(clip.audio)[None].to(prompts.device)))[0].half().cpu()
     # audio frame k belongs to video frame k + offset (positive: the video lags)
     place = np.arange(len(clip)) - int(clip.meta.get("offset", 0))
     heard = torch.from_numpy((place >= 0) & (place < len(audio)))
     audio = audio[torch.from_numpy(place.clip(0, len(audio) - 1))].contiguous()
-    return ClipTokens(audio, vocal, seen, heard, prompts[0].half().cpu())
+    regions = torch.from_numpy(np.ascontiguousarray(clip.regions(), np.float16))
+    return ClipTokens(audio, vocal, seen, heard, prompts[0].half().cpu(), regions)

@@ -19,7 +19,7 @@ from synclip_core.errors import SyncLipError
 from synclip_core.metrics.classification import auc
 from synclip_core.pipeline import SyncPipeline
 from train.attributes.derived import measures
-from train.attributes.eyes import blink_truth, brow_motion, closing, gaze
+from train.attributes.eyes import blink_truth, brow_motion, gaze, head_pose, read_lids
 from train.attributes.features import FeatureCache, Features
 from train.attributes.fit import UNKNOWN
 from train.attributes.frames import thinned
@@ -115,7 +115,8 @@ def _rows(features: Features) -> np.ndarray:
 
 def blinks(features: Features) -> np.ndarray:
     """int [T]: 1 lids down, 0 up, UNKNOWN."""
-    return blink_truth(closing(features.eyes, features.valid), features.valid)
+    turn = head_pose(features.points)[:, 0]
+    return blink_truth(read_lids(features.eyes, features.valid), turn, features.valid)
 
 
 def targets(features: Features) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from synclip_core.models.masking import face_importance
+from synclip_core.models.masking import template_regions
 from synclip_core.models.synclipmae import SyncLipMAE
 from train.config import InitConfig, PretrainConfig, StageConfig
 from train.data.noise import Noise
@@ -48,7 +48,6 @@ def meta_run(config: PretrainConfig) -> Run:
     """The run of a config without memory behind its tensors."""
     with torch.device("meta"):
         run = Run(without_weights(config), Path(), "meta")
-    run.average.importance = face_importance(*run.model.visual.grid)  # masks are drawn on the CPU
     return run
 
 
@@ -76,9 +75,13 @@ def random_batch(config: PretrainConfig, stage: StageConfig, device: str) -> Bat
     return Batch(
         torch.empty(0) if resting else torch.randint(0, 256, (clips, frames, side, side, 3), dtype=torch.uint8, **on),
         torch.empty(0) if resting else torch.rand(clips, frames, 60, 2),
+        torch.empty(0) if resting else template_regions().expand(clips, frames, -1, -1),
         torch.ones(clips, frames, dtype=torch.bool),
         torch.randn(clips, frames * SAMPLES, **on) * 0.1,
         torch.ones(clips, dtype=torch.bool),
+        torch.arange(clips),
+        torch.arange(clips),
+        torch.arange(frames).expand(clips, -1),
         MARGIN,
         torch.randn(clips, frames, config.model.visual.width, **on) if resting else None,
         tuple(range(clips)),

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synclip_core.models.synclipmae import VocalHead, normalise
+from synclip_core.models.synclipmae import ContextHead, VocalHead, normalise
 from train.vsr.config import VsrDataConfig
 from train.vsr.features import Utterance
 from train.vsr.units import Speller
@@ -17,10 +17,10 @@ FPS, SAMPLES = 25, 640
 
 @dataclass
 class VsrBatch:
-    """look: float32 [B, T, width], prompts with each clip's mean taken out; or, where the visual encoder learns, uint8
-    [B, T, S, S, 3], crops with `margin` around the face. valid: bool [B, T]; hidden: bool [B, T], ticks whose tokens
-    are withheld; texts: of each its units, int64 [L]; times: the ticks between which each unit is said, float [L, 2],
-    None where the corpus does not tell.
+    """look: float32 [B, T, width], prompts, each clip's mean taken out where the head does that; or, where the visual
+    encoder learns, uint8 [B, T, S, S, 3], crops with `margin` around the face. valid: bool [B, T]; hidden: bool [B, T],
+    ticks whose tokens are withheld; texts: of each its units, int64 [L]; times: the ticks between which each unit is
+    said, float [L, 2], None where the corpus does not tell.
 
     For the alignment of picture and sound the clips as they are: shown: as look, S ticks; shown_valid: bool [B, S];
     audio: float32 [B, S * 640].
@@ -45,7 +45,11 @@ class VsrBatch:
 class Batches:
     """Endless and reproducible from (seed, step), so that a resumed run draws what the unbroken one would have."""
 
-    def __init__(self, utterances: Sequence[Utterance], speller: Speller, config: VsrDataConfig, seed: int) -> None:
+    def __init__(
+        self, utterances: Sequence[Utterance], speller: Speller, config: VsrDataConfig, seed: int, center: bool = True
+    ) -> None:
+        """center: does the vocal head take each clip's mean prompt out?"""
+        self.center = center
         self.utterances = sorted(utterances, key=lambda u: (len(u), u.key))
         self.timed = [u for u in self.utterances if u.spoken.words]
         self.speller = speller
@@ -81,19 +85,19 @@ class Batches:
     def _as_they_are(self, utterances: list[Utterance], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Looks, valid and audio of one length: the shortest of them."""
         length = min(len(utterance) for utterance in utterances)
-        shown = np.stack([_look(utterance, rng)[:length] for utterance in utterances])
+        shown = np.stack([self._look(utterance, rng)[:length] for utterance in utterances])
         seen = np.stack([utterance.valid[:length] for utterance in utterances])
         audio = np.stack([utterance.audio[: length * SAMPLES] for utterance in utterances]).astype(np.float32)
         return torch.from_numpy(shown), torch.from_numpy(seen), torch.from_numpy(audio)
 
     def _example(self, utterance: Utterance, rng: np.random.Generator) -> "_Example":
-        look, valid = _look(utterance, rng), utterance.valid
+        look, valid = self._look(utterance, rng), utterance.valid
         words = utterance.spoken.words
         text = utterance.spoken.text
         if words and rng.random() < self.config.stitch:
             # a window of a long video begins and ends anywhere, mid-sentence too
             other = self.timed[rng.integers(len(self.timed))]
-            after, seen = _look(other, rng), other.valid
+            after, seen = self._look(other, rng), other.valid
             shift = len(valid) / FPS
             words = (*words, *((word, a + shift, b + shift) for word, a, b in other.spoken.words))
             look, valid = np.concatenate([look, after]), np.concatenate([valid, seen])
@@ -112,6 +116,14 @@ class Batches:
         spans = [(a * FPS / speed, b * FPS / speed) for _, a, b in words]
         resampled = look[nearest] if utterance.crops else _resampled(look, place)
         return _Example(resampled, valid[nearest], text, spans)
+
+    def _look(self, utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
+        """Crops where the visual encoder learns, else one of the views of the prompts."""
+        if utterance.crops:
+            return utterance.crops()
+        views = utterance.prompts
+        prompts = views[rng.integers(len(views))].astype(np.float32)
+        return centred(prompts, utterance.valid) if self.center else prompts
 
 
 @dataclass
@@ -137,14 +149,6 @@ def unit_times(words: Sequence[int | None], spans: Sequence[tuple[float, float]]
     return torch.tensor(found, dtype=torch.float32).view(-1, 2)
 
 
-def _look(utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
-    """Crops where the visual encoder learns, else one of the views of the prompts."""
-    if utterance.crops:
-        return utterance.crops()
-    views = utterance.prompts
-    return centred(views[rng.integers(len(views))].astype(np.float32), utterance.valid)
-
-
 def centred(prompts: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """The clip's mean prompt taken out, as VocalHead.centered does it."""
     mean = prompts[valid].mean(0) if valid.any() else 0.0
@@ -152,10 +156,12 @@ def centred(prompts: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def plain_tokens(head: VocalHead, utterance: Utterance) -> np.ndarray:
-    """Vocal tokens float32 [T, dim] of the view that nothing was done to, as inference gives them."""
-    prompts = centred(utterance.prompts[0].astype(np.float32), utterance.valid)
-    return normalise(head(torch.from_numpy(prompts)[None]))[0].numpy()
+def plain_tokens(head: VocalHead | ContextHead, utterance: Utterance) -> np.ndarray:
+    """Vocal tokens float32 [T, dim] of the view that nothing was done to, as inference gives them. head: that of
+    SyncLipMAE.vocal."""
+    prompts = torch.from_numpy(utterance.prompts[0].astype(np.float32))[None]
+    valid = torch.from_numpy(utterance.valid)[None]
+    return normalise(head.along(head.centered(prompts, valid), valid))[0].numpy()
 
 
 def _resampled(values: np.ndarray, place: np.ndarray) -> np.ndarray:

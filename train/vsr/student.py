@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from synclip_core.models.synclipmae import SyncLipMAE, inference_prompts, normalise
+from synclip_core.models.masking import inference_keep
+from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.visual_encoder import VOCAL
 from synclip_core.models.vsr import LipReader, hybrid_loss
 from train.config import AugmentConfig
@@ -25,7 +26,7 @@ class Student(nn.Module):
         super().__init__()
         self.config = config
         self.reader = reader
-        self.head = model.vocal_head.requires_grad_(config.unfreeze != "none")
+        self.head = model.vocal.requires_grad_(config.unfreeze != "none")
         self.eyes = Eyes(model) if config.unfreeze == "encoder" else None
         self.listener = Listener(model, config.align) if config.align.loss != "none" else None
 
@@ -47,7 +48,7 @@ class Student(nn.Module):
         """VsrBatch.look -> vocal tokens [B, T, dim]."""
         if self.eyes is not None:
             look = self.head.centered(self.eyes(look, margin, self.config.augment, noise), valid)
-        return normalise(self.head(look))
+        return normalise(self.head.along(look, valid))
 
     @torch.inference_mode()
     def plain_tokens(self, utterance: Utterance) -> np.ndarray:
@@ -57,20 +58,20 @@ class Student(nn.Module):
         assert utterance.crops is not None
         crops = torch.from_numpy(utterance.crops())[None]
         parts = [self.eyes(crops[:, i : i + BLOCK], utterance.margin, PLAIN) for i in range(0, len(utterance), BLOCK)]
-        centred = self.head.centered(torch.cat(parts, 1), torch.from_numpy(utterance.valid)[None])
-        return normalise(self.head(centred))[0].numpy()
+        valid = torch.from_numpy(utterance.valid)[None]
+        return normalise(self.head.along(self.head.centered(torch.cat(parts, 1), valid), valid))[0].numpy()
 
 
 class Eyes(nn.Module):
     """Face crops -> vocal prompts, through the visual encoder's bypass 2."""
 
-    importance: Tensor
+    odds: Tensor
 
     def __init__(self, model: SyncLipMAE) -> None:
         super().__init__()
         self.visual = model.visual.requires_grad_(True)
         self.visual.pos_embed.requires_grad_(False)
-        self.register_buffer("importance", model.importance, persistent=False)
+        self.register_buffer("odds", model.odds(), persistent=False)  # of the usual face: no landmarks at hand
 
     def forward(self, crops: Tensor, margin: float, jitter: AugmentConfig, noise: Noise | None = None) -> Tensor:
         """crops: [B, T, S, S, 3] uint8 with `margin` around the face. Without noise as inference sees them.
@@ -79,13 +80,18 @@ class Eyes(nn.Module):
         """
         config, shape = self.visual.config, crops.shape[:2]
         drawn = noise or Noise(range(len(crops)))
-        no_geometry = torch.zeros(*shape, 60, 2)
-        images, _ = augment.geometric(crops, no_geometry, margin, config.image_size, jitter.geometric, drawn)
+        no_geometry, no_regions = torch.zeros(*shape, 60, 2), torch.zeros(*shape, 5, 4)
+        images, _, _ = augment.geometric(
+            crops, no_geometry, no_regions, margin, config.image_size, jitter.geometric, drawn
+        )
         images = augment.photometric(images, jitter.photometric, drawn).flatten(0, 1)
         if noise is None:
-            prompts = inference_prompts(self.visual, self.importance, images)
+            # a model of uniform views alone sees all patches
+            best = None if config.bypasses == "uniform" else inference_keep(self.odds, config.face_mask_ratio)
+            keep = None if best is None else best.expand(len(images), -1)
         else:
-            prompts = self.visual(images, motion_keep(config, self.importance, shape[1], noise).to(crops.device))[1]
+            keep = motion_keep(config, self.odds, shape[1], noise).to(crops.device)
+        prompts = self.visual(images, keep)[1]
         return prompts[:, VOCAL].unflatten(0, shape)
 
 
@@ -95,13 +101,14 @@ class Listener(nn.Module):
     def __init__(self, model: SyncLipMAE, config: AlignConfig) -> None:
         super().__init__()
         self.front_end = model.front_end.requires_grad_(False)
-        self.adapter = model.adapter.requires_grad_(config.audio == "tuned")
+        self.adapter = model.hearing.requires_grad_(config.audio == "tuned")
+        self.audio_tokens = model.audio_tokens
         dim = model.config.dim
         # one for both streams: what it hides from one it hides from the other
         self.before = nn.Conv1d(dim, dim, 3, padding=1) if config.loss == "conv" else nn.Identity()
 
     def forward(self, audio: Tensor, vocal: Tensor, valid: Tensor) -> Tensor:
         """audio: [B, T * 640], 16 kHz; vocal: [B, T, dim]; valid: [B, T] bool. Mean over ticks and entries."""
-        heard = normalise(self.adapter(self.front_end(audio)))
+        heard = normalise(self.audio_tokens(audio))
         apart = (self.before(heard.mT) - self.before(vocal.mT)).abs().mean(1)
         return apart[valid].mean()

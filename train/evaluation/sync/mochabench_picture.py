@@ -72,15 +72,20 @@ def draw_scatter(view: View, k: int, done: Sequence[Judged]) -> Image.Image:
     for j in known:
         hollow = j.said[k].verdict == CANNOT_TELL
         left.dot(j.clip.lse_c or 0, j.said[k].confidence or 0, colours[j.clip.category], hollow)
-    right = _Axes(draw, (590, 90, 330, 440), (-15.5, 15.5), (-15.5, 15.5))
+    lags = [
+        (j, j.clip.offset, j.said[k].best_lag_frames)
+        for j in done
+        if j.clip.sure and j.clip.offset is not None and j.said[k].best_lag_frames is not None
+    ]
+    reach = max([4, *(max(abs(offset), abs(lag or 0)) for _, offset, lag in lags)]) + 1
+    right = _Axes(draw, (590, 90, 330, 440), (-reach, reach), (-reach, reach))
     names = ("SyncNet's offset, frames", f"lag, frames (LSE-C over {CLEAR:g}, one face)")
-    right.grid(range(-15, 16, 5), range(-15, 16, 5), names)
+    marks = range(-reach + 1, reach, 1 if reach < 8 else 2)
+    right.grid(marks, marks, names)
     spread = np.random.default_rng(0)  # points of one whole lag would hide one another
-    for j in done:
-        lag, offset = j.said[k].best_lag_frames, j.clip.offset
-        if j.clip.sure and lag is not None and offset is not None:
-            x, y = spread.uniform(-0.35, 0.35, 2)
-            right.dot(offset + x, lag + y, colours[j.clip.category], j.said[k].verdict == CANNOT_TELL)
+    for j, offset, lag in lags:
+        x, y = spread.uniform(-0.3, 0.3, 2)
+        right.dot(offset + x, (lag or 0) + y, colours[j.clip.category], j.said[k].verdict == CANNOT_TELL)
     for i, name in enumerate(categories):
         draw.ellipse([FINE * v for v in (945, 95 + 26 * i, 955, 105 + 26 * i)], fill=colours[name])
         _text(draw, (965, 100 + 26 * i), name, 13, INK, "lm")
