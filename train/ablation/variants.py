@@ -29,6 +29,14 @@ _AUDIO = {
     way: {"init": {"audio": ""}, "model": {"audio": {**_WAV2VEC2, "align": way}}} for way in ("features", "waveform")
 }
 
+_MEL = {"front_end": "mel", "align": "features", "width": 80, "depth": 4, "norm_layers": False}
+_OURS_OFF = {  # every deviation of ours from the paper that is a switch (train/configs/paper.yaml names them)
+    "augment": {"geometric": 0.0, "degrade": 0.0, "sound": 0.0, "mel": 0.0},
+    "data": {"speed": 0.0},
+    "loss": {"same_clip": 0.0, "ignore_neighbours": 0, "identity_contrast": 0.0, "face_weight": 0.0, "geometry": 0.0},
+    "model": {"geometry_points": 0},
+}
+
 VARIANTS = {
     "ours": Variant("ours", {}, (52.53, 68.41, 82.27, 40.18)),
     "A1": Variant("A1 uniform only (single view)", _VIEW["uniform"], (9.34, 12.68, 18.57, 2.83)),
@@ -43,6 +51,14 @@ VARIANTS = {
     "single-pass": Variant("decoder driven by video only", {"loss": {"passes": ["video"]}}),
     "no-decorrelation": Variant("no decorrelation", {"loss": {"decorrelation": 0.0}}),
     "no-shuffle": Variant("no identity shuffle", {"loss": {"shuffle_identity": 0.0}}),
+    # of what is ours: for train/configs/ablation_gpu.yaml, where it is switched on
+    "mel": Variant("mel instead of Whisper", {"init": {"audio": ""}, "model": {"audio": _MEL}}),
+    "averaged": Variant("Whisper's rows averaged", {"model": {"audio": {"align": "features"}}}),
+    "no-geometry": Variant("no lip landmarks", {"model": {"geometry_points": 0}}),
+    "no-same-clip": Variant("no contrast within a clip", {"loss": {"same_clip": 0.0}}),
+    "no-identity": Variant("no identity contrast", {"loss": {"identity_contrast": 0.0}}),
+    "no-face-weight": Variant("all patches weigh alike", {"loss": {"face_weight": 0.0}}),
+    "paper-only": Variant("none of our deviations", _OURS_OFF),
     "features": Variant("random wav2vec2, rows averaged", _AUDIO["features"]),
     "waveform": Variant("random wav2vec2, waveform resampled", _AUDIO["waveform"]),
 }
