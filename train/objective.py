@@ -11,6 +11,7 @@ from torch import Tensor
 
 from synclip_core.models.config import VisualConfig
 from synclip_core.models.decoder import patchify
+from synclip_core.models.layers import full_precision
 from synclip_core.models.masking import REGION_WEIGHTS, face_preserving_keep, uniform_keep
 from synclip_core.models.mel import MelFrontEnd
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
@@ -224,7 +225,7 @@ def bypass_2(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, noise
     none.
     """
     config, device = model.config.visual, model.logit_scale.device
-    with torch.autocast(device.type, enabled=False):  # positions and pixels need more digits than bfloat16 has
+    with full_precision(device):  # positions and pixels
         images, geometry, regions = augment.geometric(
             batch.crops.to(device),
             batch.geometry.to(device),
@@ -258,7 +259,7 @@ def listen(
 ) -> tuple[list[Tensor], Tensor]:
     """Layers of the front end, [B, T, width] each, and the features [B, T, F] whose self-similarity widens the positive
     set."""
-    with torch.autocast(waveform.device.type, enabled=False):
+    with full_precision(waveform.device):
         waveform = degrade_sound(waveform, augmentation.sound, noise)
     if isinstance(model.front_end, MelFrontEnd):
         log_mel = augment.mel(model.front_end.log_mel(waveform), augmentation.mel, noise)

@@ -12,6 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from synclip_core.models.layers import full_precision
+
 from .noise import Draws
 
 # the chance of each at strength 1
@@ -61,7 +63,7 @@ def degrade_frames(frames: Tensor, strength: float, noise: Draws) -> Tensor:
 def degraded(frames: Tensor, amounts: Mapping[str, Tensor], noise: Draws) -> Tensor:
     """As above, with the strength of each effect of CHANCES for each clip, [B]; 0: not this one."""
     # matrices in bfloat16 would be a loss of their own
-    with torch.autocast(frames.device.type, enabled=False):
+    with full_precision(frames.device):
         x = frames.float()
         x = occluded(x, amounts["occlude"], noise)
         x = held(x, amounts["hold"], noise)
