@@ -154,8 +154,12 @@ class PretrainConfig:
         for number, stage in enumerate(self.stages):
             if stage.learn == "vision" and not self.model.geometry_points:
                 return f"stages[{number}] learns geometry, but model.geometry_points is 0"
+            if stage.learn == "alignment" and self.data.resident:
+                return f"stages[{number}] learns alignment from prompts; leave data.resident out"
             if stage.clips % self.data.clips_per_subject:
                 return f"stages[{number}].clips is {stage.clips}; expected a multiple of data.clips_per_subject"
+        if self.data.refresh_offsets_at and not self.data.resident:
+            return "data.refresh_offsets_at needs data.resident; elsewhere run python -m train.offsets"
         if self.init.model and (self.init.visual or self.init.audio):
             return "init.model brings its own encoders; leave init.visual and init.audio out"
         return None

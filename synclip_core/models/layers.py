@@ -3,12 +3,18 @@
 `ops` is a namespace with Linear, LayerNorm, Conv1d, Conv2d, GroupNorm: `torch.nn` in training, `comfy.ops.*` in nodes.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Autocast off, for what needs more digits than bfloat16 has."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 class Attention(nn.Module):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import SyncLipError
 from .config import AudioConfig
+from .layers import full_precision
 from .whisper import FFT, HEAD, HOP, Band, WhisperBlock, sinusoids, slaney_filterbank
 
 TICK = 640  # samples of a video frame
@@ -65,7 +66,7 @@ class LocalWhisper(nn.Module):
         the loudest moment of the 30 s, and a row would hear that moment."""
         wave, window = waveform.float(), self.window.float()
         spectrum = torch.stft(wave, FFT, HOP, window=window, center=True, pad_mode="constant", return_complex=True)
-        with torch.autocast(waveform.device.type, enabled=False):
+        with full_precision(waveform.device):
             power = self.filters.float() @ (spectrum.real**2 + spectrum.imag**2)[..., : waveform.shape[-1] // HOP]
         return (power.clamp_min(10**self.floor).log10() + 4) / 4
 
