@@ -14,8 +14,9 @@ SETTINGS = {
         "name": "test",
         "dim": 16,
         "visual": VISUAL,
-        "audio": {"width": 80, "depth": 4, "adapter_width": 16, "adapter_depth": 1},
-        "vocal": {"center": True, "context_depth": 1, "context_width": 16},
+        "audio": {"width": 80, "depth": 4},
+        "vocal": {"center": True},
+        "context": {"depth": 1, "width": 16},
         "decoder": {"width": 16, "depth": 1, "heads": 2},
         "geometry_points": 60,
     },
@@ -32,6 +33,8 @@ SETTINGS = {
 def noise_clip(index: int, split: str = "train", **meta: object) -> Clip:
     rng = np.random.default_rng(index)
     length = 60
+    # landmarks of a face that fills the square as faces do, a little different in each frame
+    points = rng.random((length, 98, 2), dtype=np.float32) * 0.6 + 0.2
     return Clip(
         f"clip{index}",
         rng.integers(0, 255, (length, 48, 48, 3), dtype=np.uint8),
@@ -40,6 +43,7 @@ def noise_clip(index: int, split: str = "train", **meta: object) -> Clip:
         rng.normal(0, 0.1, length * 640).astype(np.float32),
         1 / 14,
         {"split": split, "sync": "trusted", "subject": f"s{index}", "source": "noise", **meta},
+        landmarks=points,
     )
 
 

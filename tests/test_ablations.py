@@ -22,6 +22,14 @@ from train.data.sampling import ClipStore, Sampler
 from train.objective import bypass_2, pretraining_losses
 from train.run import Run
 
+WHISPER = {
+    "front_end": "whisper",
+    "align": "rows",
+    "width": 64,
+    "depth": 3,
+    "norm_layers": True,
+    "encoder": {"band": 4},
+}
 STAGE = {"learn": "all", "steps": 2, "warmup": 1, "clips": 2, "frames": 12, "reconstruct": 3}
 
 
@@ -34,7 +42,10 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
     path = tmp_path_factory.mktemp("config") / "base.yaml"
-    path.write_text(yaml.safe_dump({**SETTINGS, "stages": [STAGE]}))
+    # everything of ours that a row takes away is on, and the ears are a small Whisper's
+    model = {**SETTINGS["model"], "audio": WHISPER}
+    ours = {"identity_contrast": 0.2, "face_weight": 3.0}
+    path.write_text(yaml.safe_dump({**SETTINGS, "model": model, "loss": ours, "stages": [STAGE]}))
     return load_config(path)
 
 
@@ -48,6 +59,8 @@ def test_each_row_changes_what_it_says(base: PretrainConfig) -> None:
     assert changed["single-pass"].loss.passes == ("video",)
     assert changed["no-decorrelation"].loss.decorrelation == 0 == changed["no-shuffle"].loss.shuffle_identity
     assert changed["waveform"].model.audio == replace(changed["features"].model.audio, align="waveform")
+    assert changed["A3"].augment.degrade == 0 and changed["averaged"].model.audio.align == "features"
+    assert changed["mel"].model.audio.front_end == "mel" and changed["features"].init.audio == ""
     assert len({str(config) for config in changed.values()}) == len(VARIANTS)
 
 
@@ -62,6 +75,9 @@ def test_every_row_learns(base: PretrainConfig, shards: Path, name: str) -> None
     assert ("audio_mse" in values) == (name != "single-pass")
     moved = {k.split(".")[0] for k, v in run.model.state_dict().items() if not torch.equal(v, before[k])}
     assert moved >= {"visual", "vocal_head", "adapter", "decoder", "identity_proj", "ambient_proj"}
+    assert moved >= {"vocal_context", "audio_context"} and ("identity" in values) == (
+        name not in ("no-identity", "paper-only")
+    )
 
 
 @pytest.mark.parametrize("view", ["uniform", "face"])

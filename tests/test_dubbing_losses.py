@@ -71,7 +71,7 @@ def test_tokens_of_the_dub_are_those_of_inference(model, clip, tokens):
     judge = Supervisor(ALL, Frames(), model, tokens)
     cut = Cut("a", 30, 0, "audio")
     with torch.no_grad():
-        made = judge.clip_tokens(cut, judge.prompts(frames_of(clip, [cut]), MARGIN)[0])
+        made = judge.clip_tokens(cut, judge.prompts(frames_of(clip, [cut]), MARGIN, [cut])[0])
     assert (made * tokens["a"].vocal.float()).sum(-1).min() > 0.999
 
 

@@ -48,7 +48,7 @@ class Faces:
             key = f"clip{k}"
             self.meta[key] = {"frames": frames, "source": "made", "sync": "trusted", "subject": key}
             self.clips[key] = Clip(key, crops, np.zeros((frames, 60, 2)), yes.numpy(), np.zeros(1), MARGIN, {})
-            self.tokens[key] = ClipTokens(tokens, tokens, yes, yes, prompts=tokens)
+            self.tokens[key] = ClipTokens(tokens, tokens, yes, yes, tokens, torch.zeros(frames, 5, 4))
 
     def __getitem__(self, key):
         return self.clips[key]

@@ -30,11 +30,13 @@ def hidden(pipeline: SyncPipeline, wave: torch.Tensor) -> tuple[torch.Tensor, ..
         return pipeline.model.front_end.network(wave, output_hidden_states=True).hidden_states
 
 
-def test_layers_give_the_tokens_that_the_sound_gives(pipeline: SyncPipeline) -> None:
+@pytest.mark.parametrize("context", [True, False])
+def test_layers_give_the_tokens_that_the_sound_gives(pipeline: SyncPipeline, context: bool) -> None:
+    pipeline = SyncPipeline(pipeline.checkpoint, context=context)
     wave = torch.randn(1, TICKS * 640) * 0.1
     unit = (wave - wave.mean()) / (wave.var(unbiased=False) + 1e-7).sqrt()
     with torch.inference_mode():
-        own = pipeline.model.adapter(pipeline.model.front_end(wave))[0]
+        own = pipeline.model.audio_tokens(wave, context)[0]
     want = torch.nn.functional.normalize(own, dim=-1).numpy()
     found = pipeline.layer_tokens(hidden(pipeline, torch.nn.functional.pad(unit, (40, 40))))
     np.testing.assert_allclose(found, want, atol=1e-5)

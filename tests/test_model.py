@@ -11,7 +11,7 @@ from synclip_core.checkpoint import load_checkpoint, save_checkpoint
 from synclip_core.errors import SyncLipError
 from synclip_core.models import masking
 from synclip_core.models.audio_stream import AudioTokenStream, in_spans, with_context
-from synclip_core.models.config import SyncLipMAEConfig, paper, tiny
+from synclip_core.models.config import AudioConfig, ContextConfig, SyncLipMAEConfig, VocalConfig, paper, tiny
 from synclip_core.models.decoder import patchify, unpatchify
 from synclip_core.models.settings import from_dict
 from synclip_core.models.synclipmae import SyncLipMAE
@@ -22,6 +22,15 @@ from synclip_core.models.visual_encoder import VisualEncoder
 def model() -> SyncLipMAE:
     torch.manual_seed(0)
     return SyncLipMAE(tiny()).eval()
+
+
+@pytest.fixture(scope="module")
+def older() -> SyncLipMAE:
+    """Of the kind before the temporal branch: mel, an adapter and a vocal head that look along the clip."""
+    audio = AudioConfig(front_end="mel", width=80, depth=4, adapter_width=32, adapter_depth=4)
+    vocal = VocalConfig(center=True, context_depth=4, context_width=32)
+    torch.manual_seed(0)
+    return SyncLipMAE(replace(tiny(), audio=audio, vocal=vocal, context=ContextConfig())).eval()
 
 
 def hidden_pixels(keep: torch.Tensor, grid: tuple[int, int], patch: int) -> torch.Tensor:
@@ -47,8 +56,8 @@ def test_hidden_patches_do_not_leak(stem: str) -> None:
     assert not torch.allclose(before[1], changed[1])
 
 
-def test_face_preserving_mask_keeps_the_mouth() -> None:
-    importance = masking.face_importance(7, 7)
+def test_the_old_map_keeps_the_mouth() -> None:
+    importance = masking.mouth_importance(7, 7)[None]
     noise = torch.rand(4000, 49, generator=torch.Generator().manual_seed(0))
     keep = masking.face_preserving_keep(noise, importance, 0.6)
     share = torch.zeros(49).index_add(0, keep.flatten(), torch.ones(keep.numel())) / 4000
@@ -66,17 +75,21 @@ def test_patchify_is_inverted_by_unpatchify() -> None:
     assert torch.equal(unpatchify(patchify(frames, 16), 16, (7, 7)), frames)
 
 
-def test_audio_in_blocks_equals_audio_at_once(model: SyncLipMAE) -> None:
+@pytest.mark.parametrize("kind", ["model", "older"])
+@pytest.mark.parametrize("context", [True, False])
+def test_audio_in_blocks_equals_audio_at_once(kind: str, context: bool, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(kind)
     wave = np.random.default_rng(0).normal(0, 0.1, 640 * 333).astype(np.float32)
     with torch.inference_mode():
-        whole = model.audio_tokens(torch.from_numpy(wave)[None])[0]
-    stream = AudioTokenStream(model)
+        whole = model.audio_tokens(torch.from_numpy(wave)[None], context)[0]
+    stream = AudioTokenStream(model, context)
     for piece in with_context(wave[i : i + 640 * 70] for i in range(0, len(wave), 640 * 70)):
         stream.push(piece)
     assert torch.allclose(stream.finish(), whole, atol=1e-5)
 
 
-def test_long_clips_go_through_the_vocal_head_in_pieces(model: SyncLipMAE) -> None:
+def test_long_clips_go_through_the_vocal_head_in_pieces(older: SyncLipMAE) -> None:
+    model = older
     prompts = torch.randn(1, 200, 128)
     with torch.inference_mode():
         reach = model.config.vocal.context_depth * (model.config.vocal.context_kernel // 2)
@@ -85,13 +98,14 @@ def test_long_clips_go_through_the_vocal_head_in_pieces(model: SyncLipMAE) -> No
         assert not torch.allclose(in_spans(model.vocal_head, prompts, context=0, span=33), pieces, atol=1e-3)
 
 
-def test_vocal_tokens_do_not_see_a_constant_face(model: SyncLipMAE) -> None:
-    prompts = torch.randn(1, 50, 3, 128)
+def test_vocal_tokens_of_a_centering_head_do_not_see_a_constant_face(older: SyncLipMAE) -> None:
+    prompts = torch.randn(1, 50, 128)
     with torch.inference_mode():
-        assert torch.allclose(model.vocal_tokens(prompts), model.vocal_tokens(prompts + 3.0), atol=1e-4)
+        assert torch.allclose(older.vocal_tokens(prompts), older.vocal_tokens(prompts + 3.0), atol=1e-4)
 
 
-def test_silence_beside_speech_does_not_change_its_mel(model: SyncLipMAE) -> None:
+def test_silence_beside_speech_does_not_change_its_mel(older: SyncLipMAE) -> None:
+    model = older
     speech = np.random.default_rng(0).normal(0, 0.1, 640 * 50).astype(np.float32)
     padded = np.concatenate([np.zeros(640 * 50, np.float32), speech])
     alone = torch.cat(model.front_end(torch.from_numpy(speech)[None]), -1)
@@ -99,7 +113,8 @@ def test_silence_beside_speech_does_not_change_its_mel(model: SyncLipMAE) -> Non
     assert float((alone - beside)[:, 1:].abs().mean()) < 0.02
 
 
-def test_mel_follows_the_sound_in_time(model: SyncLipMAE) -> None:
+def test_mel_follows_the_sound_in_time(older: SyncLipMAE) -> None:
+    model = older
     wave = torch.zeros(1, 640 * 20)
     wave[0, 640 * 7 : 640 * 8] = torch.sin(torch.arange(640) * 2 * math.pi * 1000 / 16000)
     energy = sum(layer.exp().sum(-1) for layer in model.front_end.layers(model.front_end.log_mel(wave)))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,13 @@ from synclip_core.checkpoint import load_checkpoint, read_safetensors, save_safe
 from synclip_core.errors import SyncLipError
 from synclip_core.pipeline import SyncPipeline
 from train import export, pretrain
-from train.config import DataConfig, StageConfig, load_config
+from train.config import DataConfig, OptimConfig, StageConfig, load_config
 from train.data.noise import Noise
 from train.data.sampling import ClipStore, Sampler, cut
 from train.data.shards import encode_sample, write_shard
 from train.journal import Journal
 from train.objective import shuffle_identity
-from train.run import Run
+from train.run import Run, learning_rate
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,8 @@ def test_each_stage_learns_its_part_only(shards: Path, unbroken: Path, tmp_path:
         names = [n for n in one if n.startswith("average.")]
         return {n.split(".")[1] for n in names if not torch.equal(one[n], two[n])}
 
-    assert changed(states[0], states[1]) == {"vocal_head", "adapter", "logit_scale"}
+    temporal = {"vocal_context", "audio_context", "context_scale"}
+    assert changed(states[0], states[1]) == {"vocal_head", "adapter", "logit_scale"} | temporal
     assert changed(states[1], states[2]) >= {"visual", "vocal_head", "adapter", "decoder", "identity_proj"}
     model = load_checkpoint(tmp_path / "model.safetensors").model
     assert torch.equal(model.vocal_head.proj.weight, states[2]["average.vocal_head.proj.weight"])
@@ -99,6 +101,20 @@ def test_settings_that_are_wrong_are_named(shards: Path, tmp_path: Path) -> None
         ({"model": {"visual": {"stem": "conv", "stem_strides": [4, 4]}}}, "stem_strides is"),
         ({"model": {"visual": {"width": 10**9}}}, "expected 1 to 65536"),
         ({"model": {"audio": {"adapter_kernel": 4}}}, "expected an odd number"),
+        ({"model": {"visual": {"view": "nose"}}}, "model.visual.view is 'nose'; expected one of face, mouth"),
+        ({"model": {"context": {"kernel": 4}}}, r"model\.context\.kernel is 4; expected an odd number"),
+        ({"model": {"context": {"depth": -1}}}, r"model\.context\.depth is -1"),
+        ({"model": {"audio": {"norm_layers": 1}}}, "norm_layers is 1; expected bool"),
+        ({"model": {"audio": {"front_end": "wav2vec2", "align": "rows"}}}, "wav2vec2 knows features and waveform"),
+        ({"loss": {"decorrelation_memory": 1.0}}, "loss.decorrelation_memory is 1.0; expected 0 to 0.999"),
+        ({"loss": {"decorrelation_warmup": -1}}, "loss.decorrelation_warmup is -1"),
+        ({"loss": {"identity_contrast": -0.1}}, "loss.identity_contrast is -0.1"),
+        ({"loss": {"face_weight": float("inf")}}, "loss.face_weight is inf"),
+        ({"augment": {"degrade": -1.0}}, "augment.degrade is -1.0"),
+        ({"augment": {"sound": "loud"}}, "augment.sound is 'loud'"),
+        ({"data": {"refresh_offsets_at": 1.5}}, "data.refresh_offsets_at is 1.5"),
+        ({"data": {"refresh_offsets_at": 0.4}}, "refresh_offsets_at needs data.resident"),
+        ({"data": {"resident": True}}, r"stages\[1\] learns alignment from prompts"),
     ):
         with pytest.raises(SyncLipError, match=words):
             load_config(config_file(tmp_path, **changes))
@@ -245,6 +261,81 @@ def test_export_ships_half_precision_with_thresholds(unbroken: Path, tmp_path: P
         torch.testing.assert_close(value, trained.model.state_dict()[name], atol=1e-3, rtol=1e-3)
     assert (tmp_path / "tiny.safetensors").stat().st_size < 0.6 * (unbroken / "model.safetensors").stat().st_size
     assert export.main(["--run", str(tmp_path), "--out", str(tmp_path / "no.safetensors")]) == 4
+
+
+def test_the_memory_of_the_objective_is_saved_and_counts_steps_of_the_whole_objective(unbroken: Path) -> None:
+    state = weights(unbroken)
+    assert float(state["memory.steps"]) == 4  # the stages before compare no factors
+    assert state["memory.mean"].shape == (3, 16, 16) and state["memory.mean"].abs().max() > 1e-3
+
+
+def test_decorrelation_comes_in_slowly(shards: Path, tmp_path: Path) -> None:
+    """Its weight is 0 at the first step and rises by one `decorrelation_warmup`-th a step."""
+    stage = {**SETTINGS["stages"][2], "steps": 9}  # type: ignore[index]
+    runs = []
+    for weight in (0.0, 1000.0):
+        loss = {"decorrelation": weight, "decorrelation_warmup": 4}
+        config = load_config(config_file(tmp_path, stages=[stage], loss=loss))
+        runs.append(Run(config, tmp_path, "cpu"))
+    sampler = Sampler(ClipStore(shards, "train", 1.0), config.data, config.stages[0], 0)
+    batches = [sampler.batch(step) for step in range(3)]
+
+    def apart() -> bool:
+        return not all(
+            torch.equal(a, b)
+            for a, b in zip(runs[0].model.parameters(), runs[1].model.parameters(), strict=True)
+        )
+
+    without, first = (run.learn([batches[0]]) for run in runs)
+    assert not apart() and first["total"] == without["total"] and first["decorrelation"] > 0
+    runs[1].model.load_state_dict(runs[0].model.state_dict())
+    without, second = (run.learn([batches[1]]) for run in runs)
+    assert apart()
+    assert second["total"] - without["total"] == pytest.approx(1000 / 4 * second["decorrelation"], rel=1e-3)
+
+
+# ---- what a lent machine needs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+def test_a_run_whose_time_is_over_still_ships(shards: Path, tmp_path: Path, stages: int) -> None:
+    """Stages before the last are not cut short."""
+    config = config_file(tmp_path, stages=SETTINGS["stages"][-stages:])  # type: ignore[index]
+    arguments = ["--config", str(config), "--data", str(shards), "--out", str(tmp_path), "--minutes", "1e-9"]
+    assert pretrain.main(arguments) == 0
+    shipped = load_checkpoint(tmp_path / "model.safetensors")
+    assert shipped.metadata["training"]["steps"] == (0 if stages == 1 else 6)
+
+
+def test_a_run_that_ends_early_saves_judges_and_comes_down(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = {**SETTINGS["stages"][2], "steps": 1000, "lr": 1.0e-3}  # type: ignore[index]
+    config = config_file(tmp_path, stages=[stage], checkpoint_every=500)
+    # a clock that goes a third of a minute a step
+    monkeypatch.setattr(Run, "progress", property(lambda self: min(1.0, self.step / 3)))
+    assert pretrain.main(["--config", str(config), "--data", str(shards), "--out", str(tmp_path)]) == 0
+    assert read_safetensors(tmp_path / "last.safetensors")[1]["step"] == "3"
+    assert load_checkpoint(tmp_path / "model.safetensors").metadata["training"]["steps"] == 3
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "validation" in row] == [3]
+    optim, long = OptimConfig(final_lr=0.02), StageConfig(steps=1000, warmup=0, lr=1.0)
+    assert learning_rate(10, long, optim, 1.0) == pytest.approx(0.02)
+    assert learning_rate(10, long, optim, 0.5) == pytest.approx(0.51)
+    assert learning_rate(10, long, optim) == pytest.approx(1.0, abs=1e-3)
+    assert learning_rate(900, long, optim, 0.1) == learning_rate(900, long, optim)  # the steps may end first
+
+
+def test_time_goes_from_the_start_of_the_program_and_for_the_last_stage(tmp_path: Path) -> None:
+    run = Run(load_config(config_file(tmp_path)), tmp_path, "cpu")
+    run.end_after(0.0, 0.0)
+    assert run.progress == 0
+    run.end_after(1.0, time.monotonic() - 30)
+    assert run.progress == 0  # stages are to come
+    run.begin_stage(2)
+    assert run.progress == pytest.approx(0.5, abs=0.05)
+    run.end_after(1.0, time.monotonic() - 300)
+    assert run.progress == 1
 
 
 # ---- batches and falls -------------------------------------------------------------------------------------------

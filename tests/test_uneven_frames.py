@@ -95,7 +95,8 @@ def test_frames_show_the_whole_square_and_nothing_else(size: tuple[int, int], ma
 def test_a_shard_and_a_crop_of_its_face_give_the_same_frame(size: tuple[int, int]) -> None:
     """Training cuts the margin off as it stretches; inference has none."""
     crops = np.random.default_rng(0).integers(0, 255, (2, 3, 128, 128, 3), dtype=np.uint8)
-    trained, _ = augment.geometric(torch.from_numpy(crops), torch.zeros(2, 3, 60, 2), 1 / 14, size, 0.0, Noise([0, 1]))
+    points, boxes = torch.zeros(2, 3, 60, 2), torch.zeros(2, 3, 5, 4)
+    trained, *_ = augment.geometric(torch.from_numpy(crops), points, boxes, 1 / 14, size, 0.0, Noise([0, 1]))
     face = np.ascontiguousarray(crops[:, :, 8:120, 8:120]).reshape(6, 112, 112, 3)
     torch.testing.assert_close(model_frames(torch.from_numpy(face), size), trained.flatten(0, 1), atol=5e-5, rtol=0)
 
