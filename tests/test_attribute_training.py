@@ -175,7 +175,7 @@ class FakePipeline:
 
     def __init__(self, *_, **__) -> None:
         self.checkpoint = SimpleNamespace(sha256="f00d")
-        self.model = SimpleNamespace(config=SimpleNamespace(dim=DIM, profile="fake-8"))
+        self.model = SimpleNamespace(config=SimpleNamespace(dim=DIM, profile="fake-8", reach=lambda context: (0, 0)))
 
     def tokens(self, path, progress=None, *, sound=True, watch=None) -> TokenStreams:
         if "broken" in str(path):

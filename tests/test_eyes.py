@@ -10,16 +10,22 @@ from synclip_core.media import geometry
 from synclip_core.media.track_output import TrackOptions
 from synclip_core.media.tracking import FaceTracker
 from synclip_core.media.video import iter_ticks
+from train.attributes.eye_patches import eye_patches
 from train.attributes.eyes import (
     CLOSED,
+    FAINT,
     MEDIAN,
     OPEN,
+    OTHER,
+    RESTLESS,
+    TURNED,
+    Lids,
     blink_truth,
     brow_height,
     brow_motion,
-    closing,
-    eye_patches,
     gaze,
+    head_pose,
+    read_lids,
     usual_look,
 )
 from train.attributes.fit import UNKNOWN
@@ -46,7 +52,9 @@ def face(
         if closed:
             draw.line([(x0, y), (x, y + high), (x1, y)], fill=skin // 4, width=6)
         else:
-            draw.ellipse([x - wide, y - high, x + wide, y + high], fill=min(255, skin * 5 // 4), outline=skin // 4, width=3)
+            draw.ellipse(
+                [x - wide, y - high, x + wide, y + high], fill=min(255, skin * 5 // 4), outline=skin // 4, width=3
+            )
             pupil = x + 2 * wide * look
             draw.ellipse([pupil - high, y - high, pupil + high, y + high], fill=skin // 6)
     small = np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BOX))
@@ -62,14 +70,14 @@ def test_closed_lids_are_told_from_open_eyes_and_moving_ones(skin: int) -> None:
     down = {20, 21, 22, 60, 61, 62, 63}
     looks = 0.15 * np.sin(np.arange(120) / 5)
     crops, points = run([face(t in down, looks[t], skin) for t in range(120)])
-    score = closing(eye_patches(crops, points), np.ones(120, bool))
+    score = read_lids(eye_patches(crops, points), np.ones(120, bool)).change
     told = {int(t) for t in np.flatnonzero(score >= CLOSED)}
     assert told == down
     assert (np.delete(score, sorted(down)) < OPEN).mean() > 0.9
     # a face that got darker altogether has not closed its eyes
     dim = crops.copy()
     dim[80:] = dim[80:] // 2
-    assert not (closing(eye_patches(dim, points), np.ones(120, bool))[80:] >= CLOSED).any()
+    assert not (read_lids(eye_patches(dim, points), np.ones(120, bool)).change[80:] >= CLOSED).any()
 
 
 def test_frames_without_a_face_neither_count_nor_spoil_the_rest() -> None:
@@ -77,16 +85,31 @@ def test_frames_without_a_face_neither_count_nor_spoil_the_rest() -> None:
     valid = np.ones(80, bool)
     valid[10:25] = False
     crops[10:25], points[10:25] = 0, 0.5
-    score = closing(eye_patches(crops, points), valid)
-    truth = blink_truth(score, valid)
+    truth = blink_truth(read_lids(eye_patches(crops, points), valid), head_pose(points)[:, 0], valid)
     assert set(np.flatnonzero(truth == 1)) == {30, 31} and (truth[10:25] == UNKNOWN).all()
     assert (truth[[28, 29, 32, 33]] == UNKNOWN).all() and truth[40:].max() == 0
-    assert not closing(eye_patches(crops, points), np.zeros(80, bool)).any()
+    assert not read_lids(eye_patches(crops, points), np.zeros(80, bool)).change.any()
 
 
 def test_what_lies_between_open_and_closed_is_not_known() -> None:
-    score = np.array([0.0, 1.4, 1.6, 2.9, 3.1, 0.0, 0.0, 0.0, -1.0])
-    assert blink_truth(score, np.ones(9, bool)).tolist() == [0, 0, UNKNOWN, UNKNOWN, 1, UNKNOWN, UNKNOWN, 0, 0]
+    change = np.array([0.0, 1.4, 1.6, 2.9, 3.1, 0.0, 0.0, 0.0, -1.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    lids = Lids(change, np.full(15, 2.0), np.where(change > 3, 1.0, -4.0), np.full(15, 30.0))
+    still, seen = np.zeros(15), np.ones(15, bool)
+    unknown = UNKNOWN
+    plain = [0, 0, unknown, unknown, 1, unknown, unknown, unknown, unknown, 1, unknown, unknown, 0, 0, 0]
+    assert blink_truth(lids, still, seen).tolist() == plain
+    # what has changed like a lid, but does not look like one, is none; and nothing is told of a faint or turned face
+    lids.look[9] = -2.0
+    assert blink_truth(lids, still, seen).tolist()[7:] == [0, 0, unknown, 0, 0, 0, 0, 0]
+    lids.contrast[:2] = FAINT - 1
+    still[4], still[-1] = TURNED + 0.1, -TURNED - 0.1
+    found = blink_truth(lids, still, seen).tolist()
+    assert found[:2] == [unknown] * 2 and found[4] == found[-1] == unknown and found[5] == 0
+    # what changes in other ways too is a head that moves, and a face that always does is not read at all
+    still[4], lids.other[4] = 0.0, OTHER + 1
+    assert blink_truth(lids, still, seen)[4] == unknown
+    lids.other[:] = RESTLESS + 1
+    assert (blink_truth(lids, still, seen) == unknown).all()
 
 
 def test_the_usual_look_follows_a_change_and_forgets_a_blink() -> None:
@@ -156,12 +179,18 @@ LOOKED_AT = {
 def test_blinks_of_real_people(data_dir: Path, file: str) -> None:
     if not (data_dir / file).is_file():
         pytest.skip(f"{file} is not here")
-    patches, valid = [], []
+    patches, points, valid = [], [], []
     for chunk in FaceTracker(TrackOptions(crop_size=SIZE)).run(iter_ticks(data_dir / file)):
-        points = geometry.apply(geometry.invert(chunk.transforms), chunk.landmarks)
-        patches.append(eye_patches(chunk.crops, points))
+        points.append(geometry.apply(geometry.invert(chunk.transforms), chunk.landmarks))
+        patches.append(eye_patches(chunk.crops, points[-1]))
         valid.append(chunk.valid)
-    score = closing(np.concatenate(patches), np.concatenate(valid))
+    seen = np.concatenate(valid)
+    lids = read_lids(np.concatenate(patches), seen)
     down, up = LOOKED_AT[file]
-    assert score[down].min() > 2.0 and (score[down] > score[up].max()).all()
-    assert np.median(score[down]) > CLOSED - 0.3 and np.quantile(score[up], 0.8) < OPEN
+    change = lids.change
+    assert change[down].min() > 2.0 and (change[down] > change[up].max()).all()
+    assert np.median(change[down]) > CLOSED - 0.3 and np.quantile(change[up], 0.8) < OPEN
+    truth = blink_truth(lids, head_pose(np.concatenate(points))[:, 0], seen)
+    assert set(truth[down]) <= {1, UNKNOWN} and set(truth[up]) <= {0, UNKNOWN}
+    # of a face of 90 pixels no lid is sharp enough to be sure of
+    assert (truth[down] == 1).mean() >= (0 if "fwo" in file else 0.5)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.attributes.eyes import CLOSED, blink_truth, closing
+from train.attributes.eyes import CLOSED, read_lids
 from train.attributes.features import Features
 from train.evaluation.clips import SEEN, WEB_REAL, Clip
 from train.evaluation.factors_report import asked, between, blinks, same_person, targets, token_names
@@ -18,7 +18,7 @@ def face(person: int, seed: int, ticks: int = 240) -> Features:
     the lids. Lids are down in one tick of eight, for three at a time."""
     rng = np.random.default_rng(seed)
     down = np.repeat(rng.random(ticks // 3) < 0.12, 3)
-    gap, turn = rng.random(ticks), rng.uniform(-0.3, 0.3, ticks)
+    gap, turn = rng.random(ticks), rng.uniform(-0.16, 0.16, ticks)
     points = np.zeros((ticks, 468, 2), np.float32)
     points[:, 33], points[:, 263] = (0.2, 0.4), (0.8, 0.4)
     points[:, 78], points[:, 308] = (0.35, 0.8), (0.65, 0.8)
@@ -94,8 +94,7 @@ def test_blinks_are_the_ticks_whose_lids_are_down() -> None:
     found = face(0, 3)
     down = found.ambient[:, 2] > 0.5
     np.testing.assert_array_equal(blinks(found) == 1, down & found.valid)
-    score = closing(found.eyes, found.valid)
-    assert (score[down] > CLOSED).all() and (blink_truth(score, found.valid)[:3] == -1).all()
+    assert (read_lids(found.eyes, found.valid).change[down] > CLOSED).all() and (blinks(found)[:3] == -1).all()
     known = targets(found)
     assert np.isnan(known["gaze motion"][down]).all() and np.isnan(known["blink"][:3]).all()
 

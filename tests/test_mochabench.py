@@ -41,11 +41,12 @@ def test_lags_are_held_against_the_published_ones_in_their_sign(tmp_path: Path) 
     report, done = evaluate_mochabench(make_bench(tmp_path), FakeProvider(), quiet=True)
     row = report["tables"]["Lag against SyncNet's offset"][0]
     assert (row["sure clips"], row["both answered"], row["within 1"]) == (5, 5, 5)
-    assert (row["within 1 %"], row["within 1 %, sign turned"]) == (100, 40)  # only the two at 0 hold either way
+    assert (row["within 1 %"], row["the same %"]) == (100, 100)
+    assert (row["within 1 %, sign turned"], row["within 1 %, always 0"]) == (40, 40)  # only the two at 0 hold
     assert [row[f"our mean at {offset:+d}"] for offset in (-4, 0, 2, 3)] == [-4, 0, 2, 3]
     assert report["failed"] == [{"file": "bench/bad.mp4", "error": "decoder gave up"}] and len(done) == 8
     assert {r["category"]: r["clips"] for r in report["tables"]["By category"]} == {"close": 4, "far": 4}
-    assert report["tables"]["By category"][0]["LSE-C"] == pytest.approx((6 + 8 + 3.9 + 12) / 4, abs=1e-3)
+    assert report["tables"]["By category"][0]["LSE-C"] == pytest.approx((6 + 8 + 3.9) / 3, abs=1e-3)
     json.dumps(report, allow_nan=False)
 
 
@@ -76,8 +77,8 @@ def test_the_command_writes_a_row_a_clip_and_a_picture(tmp_path: Path, capsys: p
     picture = np.asarray(Image.open(out["png"]).convert("RGB")).astype(int)
     assert picture.shape == (1240, 2480, 3)
     # the sure clip at -4, -4 stands left below the middle of the right panel, dotted in its category's colour
-    x, y = 2 * (590 + 330 * (-4 + 15.5) / 31), 2 * (90 + 440 * (1 - (-4 + 15.5) / 31))
-    near = picture[int(y) - 16 : int(y) + 16, int(x) - 16 : int(x) + 16].reshape(-1, 3)
+    x, y = 2 * (590 + 330 * (-4 + 5) / 10), 2 * (90 + 440 * (1 - (-4 + 5) / 10))
+    near = picture[int(y) - 32 : int(y) + 32, int(x) - 24 : int(x) + 24].reshape(-1, 3)
     assert (np.abs(near - (26, 127, 55)).sum(1) < 30).any()
 
 

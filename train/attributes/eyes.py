@@ -17,17 +17,20 @@ BROWS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
 MEDIAN, HOP = 50, 5  # an eye's usual look: median of the ticks up to 2 s before and after, anew every 5 ticks
 CLOSED, OPEN = 3.0, 1.5  # Lids.change: lids are down from the one on, up to the other they are up
 LID = -0.5  # Lids.look: closed lids look at least so much like lids by themselves, not only beside the usual look
-TURNED, FAINT = 0.2, 14.0  # of a head turned further, and of a picture of less contrast, nothing is told
+TURNED, FAINT = 0.17, 14.0  # of a head turned further, and of a picture of less contrast, nothing is told
+OTHER, RESTLESS = 8.0, 4.3  # Lids.other: what changes further is no lid; where it usually does, nothing is told
 EDGE = 2  # ticks beside closed lids that are not known
 
 
 @dataclass(frozen=True)
 class Lids:
     """Of each frame, the mean of both eyes, float [T]. change: how far they look like closed lids against their usual
-    look, about 0 while open and 3 to 7 closed; look: the same of the frame by itself, about -4 open and 2 closed;
-    contrast: grey values, of the fainter eye."""
+    look, about 0 while open and 3 to 7 closed; other: how far they changed otherwise, as with a head that moves or a
+    mesh that slips; look: how far the frame by itself looks like lids, about -4 open and 2 closed; contrast: grey
+    values, of the fainter eye."""
 
     change: np.ndarray
+    other: np.ndarray
     look: np.ndarray
     contrast: np.ndarray
 
@@ -39,13 +42,15 @@ def read_lids(patches: np.ndarray, valid: np.ndarray) -> Lids:
     of that look's contrast, is projected on that template.
     """
     if not valid.any():
-        return Lids(*np.zeros((3, len(patches))))
+        return Lids(*np.zeros((4, len(patches))))
     small = patches.reshape(len(patches), 2, HEIGHT // 2, 2, WIDTH // 2, 2).mean((3, 5)).reshape(len(patches), 2, -1)
     usual, template = usual_look(small, valid), lid_template()
     contrast = usual.std(-1, keepdims=True) + 3.0  # a dark eye without contrast is noise
     own = (small - small.mean(-1, keepdims=True)) / (small.std(-1, keepdims=True) + 3.0)
-    change = ((small - usual) / contrast) @ template
-    return Lids(change.mean(1), (own @ template).mean(1), contrast[..., 0].min(1))
+    change = (small - usual) / contrast
+    lid = change @ template
+    other = np.sqrt(np.maximum((change**2).sum(-1) - lid**2, 0))
+    return Lids(lid.mean(1), other.mean(1), (own @ template).mean(1), contrast[..., 0].min(1))
 
 
 def usual_look(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -76,8 +81,11 @@ def blink_truth(lids: Lids, turn: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
     turn: float [T], `head_pose`'s first column.
     """
-    told = valid & (np.abs(turn) <= TURNED) & (lids.contrast >= FAINT)
-    closed = told & (lids.change >= CLOSED) & (lids.look >= LID)
+    if not valid.any():
+        return np.full(len(valid), UNKNOWN)
+    calm = usual_look(lids.other, valid) <= RESTLESS
+    told = valid & calm & (np.abs(turn) <= TURNED) & (lids.contrast >= FAINT)
+    closed = told & (lids.change >= CLOSED) & (lids.look >= LID) & (lids.other <= OTHER)
     near = np.convolve(closed, np.ones(2 * EDGE + 1), "same") > 0
     up = told & ~near & (lids.change < OPEN)
     return np.where(closed, 1, np.where(up, 0, UNKNOWN))
