@@ -17,6 +17,7 @@ from synclip_core.checkpoint import save_checkpoint
 from synclip_core.cli import main
 from synclip_core.demo import CLIP
 from synclip_core.media.crop import model_frames
+from synclip_core.media.geometry import TEMPLATE_REGIONS
 from synclip_core.models.config import VisualConfig, tiny
 from synclip_core.models.synclipmae import SyncLipMAE
 from synclip_core.models.visual_encoder import VOCAL
@@ -122,6 +123,13 @@ def test_tokens_are_those_of_training(
         own = streams.prompts[place(clip)]
         np.testing.assert_allclose(own, trained_prompts(pipeline, clip), atol=SAME)
         assert own.std(0).max() > 100 * SAME  # a prompt that is blind to the picture would agree as well
+
+
+def test_parts_of_a_real_face_are_where_they_usually_are(training_clips: list[Clip]) -> None:
+    for clip in training_clips:
+        regions = decode_sample(clip.key, encode_sample(clip)).regions()
+        np.testing.assert_allclose(np.median(regions, 0), TEMPLATE_REGIONS, atol=0.08)
+        assert np.ptp(regions[:, 3, 3]) > 0.005  # the mouth moves, and its box with it
 
 
 def test_tokens_are_near_those_of_compressed_shards(
