@@ -245,9 +245,7 @@ class SyncPipeline:
         return self.vocal_tokens(prompts[:, VOCAL], valid), identity.cpu().numpy(), ambient.cpu().numpy()
 
     @torch.inference_mode()
-    def encode_crops(
-        self, crops: np.ndarray, regions: np.ndarray | None = None, identity: bool = True
-    ) -> np.ndarray:
+    def encode_crops(self, crops: np.ndarray, regions: np.ndarray | None = None, identity: bool = True) -> np.ndarray:
         """crops: uint8 [n, S, S, 3], face squares of the model's crop size; regions: float32 [n, 5, 4], where the parts
         of these faces are (media.geometry.frame_regions), None: where they usually are; identity: False where the
         identity prompt is not needed, which saves half of the time. Returns prompts float32 [n, 3, width].

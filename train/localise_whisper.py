@@ -144,9 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         weights, header, config = encoder_weights(options.weights)
         sound = read_sound(options.data, options.device)
-        student, record = localise(
-            sound, weights, config, options.steps, options.minutes, options.batch, options.lr
-        )
+        student, record = localise(sound, weights, config, options.steps, options.minutes, options.batch, options.lr)
         tensors = {name: t.cpu().half().contiguous() for name, t in student.state_dict().items()}
         save_safetensors(options.out, tensors, header | {"localised": json.dumps(record)})
     except SyncLipError as error:

@@ -60,9 +60,9 @@ def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, noi
         augmentation.geometric,
         noise,
     )
-    images = degrade_frames(
-        augment.photometric(images, augmentation.photometric, noise), augmentation.degrade, noise
-    )[0]
+    images = degrade_frames(augment.photometric(images, augmentation.photometric, noise), augmentation.degrade, noise)[
+        0
+    ]
     parts = [
         model.prompts(images[i : i + BLOCK].to(device), regions[0, i : i + BLOCK].to(device), identity=False)[:, VOCAL]
         for i in range(0, len(images), BLOCK)

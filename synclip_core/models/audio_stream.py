@@ -96,7 +96,8 @@ class AudioTokenStream:
         self._before: Tensor | None = None  # log-mel of the silence around the clip
         self._after: Tensor | None = None
         front_end, depth = model.front_end, model.config.audio.depth
-        self._streams = False
+        self._streams = self._begun = False
+        self._silence = 0 if context and model.has_context else model.config.reach(context=False)[1]
         if isinstance(front_end, LocalWhisper | WhisperFrontEnd):
             self._streams = True
             span = front_end.piece if isinstance(front_end, WhisperFrontEnd) else SPAN
@@ -117,8 +118,10 @@ class AudioTokenStream:
             self._before = log_mel[..., :edge].clone() if self._before is None else self._before
             self._after = log_mel[..., -edge:].clone()
         elif self._streams:
-            for rows in self._rows.push(wave.unflatten(1, (-1, TICK))[:, CONTEXT:-CONTEXT]):
-                self._parts += self._tokens.push(rows)
+            sound = wave.unflatten(1, (-1, TICK))[:, CONTEXT:-CONTEXT]
+            if not self._begun:  # beyond both ends there is silence, as in SyncLipMAE.audio_tokens
+                sound, self._begun = torch.cat([sound.new_zeros(1, self._silence, TICK), sound], 1), True
+            self._hear(sound)
         else:
             self._parts.append(self.model.heard(front_end(wave), self.context)[:, CONTEXT:-CONTEXT].clone())
 
@@ -127,17 +130,18 @@ class AudioTokenStream:
         """Audio tokens [T, dim], not yet normalised."""
         model, front_end = self.model, self.model.front_end
         if self._streams:
+            self._hear(model.logit_scale.new_zeros(1, self._silence, TICK))
             for rows in self._rows.finish():
                 self._parts += self._tokens.push(rows)
             self._parts += self._tokens.finish()
+            tokens = torch.cat(self._parts, 1)[0]
+            return tokens[self._silence : len(tokens) - self._silence]
         if not isinstance(front_end, MelFrontEnd):
             return torch.cat(self._parts, 1)[0]
         statistics = front_end.statistics(self._parts)
         ticks = [part.shape[2] // front_end.sub_frames for part in self._parts]
-        reach = model.config.reach(self.context)[1]
-        if self.context and model.has_context:
-            reach = 0
-        elif reach and self._before is not None and self._after is not None:  # beyond both ends there is silence
+        reach = self._silence
+        if reach and self._before is not None and self._after is not None:  # beyond both ends there is silence
             count = reach * front_end.sub_frames
             more = max(0, count - self._before.shape[2])
             before = F.pad(self._before, (more, 0), value=math.log(FLOOR))[..., -count:]
@@ -148,3 +152,8 @@ class AudioTokenStream:
             place.copy_(torch.cat(front_end.layers(statistics.applied(self._parts.pop(0))), -1))
         tokens = adapted(model, rows, self.context)[0]
         return tokens[reach : len(tokens) - reach]
+
+    def _hear(self, sound: Tensor) -> None:
+        """sound: [1, n, TICK] of a stream, the next ticks of it."""
+        for rows in self._rows.push(sound):
+            self._parts += self._tokens.push(rows)

@@ -65,9 +65,7 @@ class ContextHead(nn.Module):
         super().__init__()
         context = config.context
         self.embed = ops.Linear(features, context.width)
-        self.blocks = nn.ModuleList(
-            TemporalBlock(context.width, context.kernel, ops=ops) for _ in range(context.depth)
-        )
+        self.blocks = nn.ModuleList(TemporalBlock(context.width, context.kernel, ops=ops) for _ in range(context.depth))
         self.proj = ops.Linear(context.width, config.dim)
         self.norm = ops.LayerNorm(config.dim)
 

@@ -9,7 +9,9 @@ from torch import Tensor
 
 
 class Draws(Protocol):
-    """Rows of draws, one a clip."""
+    """Rows of draws, one a clip. alone: nothing of a clip may depend on the other clips that this process holds."""
+
+    alone: bool
 
     def __len__(self) -> int: ...
 
@@ -28,6 +30,8 @@ class Draws(Protocol):
 
 class Noise:
     """Draws on the CPU that do not depend on who holds the other clips: for runs that several processes share."""
+
+    alone = True
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -63,6 +67,8 @@ class Noise:
 class DeviceNoise:
     """Draws of all clips at once on one device: for batches that are made there (train/data/resident.py), where a
     generator a clip would keep the device waiting. Reproducible from (seed, step) on the same kind of device."""
+
+    alone = False
 
     def __init__(self, clips: int, seed: int, device: torch.device | str) -> None:
         self.clips, self.device = clips, torch.device(device)

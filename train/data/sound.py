@@ -26,7 +26,7 @@ Effect = Callable[[Tensor, Tensor, Draws], Tensor]
 def degrade_sound(waveform: Tensor, strength: float, noise: Draws) -> Tensor:
     """waveform: [B, N], 16 kHz, -1..1. Returns the same shape. strength: how likely and how strong each effect is.
 
-    Only `babble` looks at other clips of the batch.
+    Only `babble` looks at other clips of the batch, and only where it may (Draws.alone).
     """
     if strength <= 0:
         return waveform
@@ -56,7 +56,8 @@ def room(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
 
 
 def babble(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
-    """One to three other clips of the batch, rolled in time, at 3..20 dB below the voice."""
+    """One to three other clips of the batch, rolled in time, at 3..20 dB below the voice. Where a clip may not hear the
+    others (Draws.alone) it is its own sound, backwards."""
     order, ratio, *rest = _draws(x, noise, 8)
     shifts, shares = rest[:3], rest[3:]
     clips, length = x.shape
@@ -64,12 +65,13 @@ def babble(x: Tensor, amount: Tensor, noise: Draws) -> Tensor:
     ring = order[:, 0].argsort()
     place = ring.argsort()
     others = torch.zeros_like(x)
-    for step, shift, share in zip(range(1, min(clips, 4)), shifts, shares, strict=False):
-        other = ring[(place + step) % clips]
+    voices = unit(x.flip(1) if noise.alone else x)
+    for step, shift, share in zip(range(1, 4 if noise.alone else min(clips, 4)), shifts, shares, strict=False):
+        other = torch.arange(clips, device=x.device) if noise.alone else ring[(place + step) % clips]
         rolled = (torch.arange(length, device=x.device) + (shift * length).long()) % length
         # the first is always heard, each other one on half of the clips
         weight = torch.ones_like(share) if step == 1 else ((share - 0.5) * 2).clamp_min(0)
-        others = others + weight * unit(x)[other].gather(1, rolled)
+        others = others + weight * voices[other].gather(1, rolled)
     return _added(x, others, amount, 3 + 17 * ratio)
 
 
