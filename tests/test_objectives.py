@@ -179,3 +179,20 @@ def test_a_frozen_reader_pulls_tokens_towards_its_text() -> None:
         optimizer.step()
     assert loss(tokens, valid, texts).item() < 0.98 * first.item()  # a reader that knows nothing hardly looks
     assert all(torch.equal(before[name], tensor) for name, tensor in loss.reader.state_dict().items())
+
+
+def test_all_parts_of_a_step_are_remembered_and_none_of_a_skipped_one() -> None:
+    """A step's batch may come in parts (optim.accumulate), and a step whose gradient is not finite is left out."""
+    torch.manual_seed(0)
+    parts = [(torch.randn(64, 3), torch.randn(64, 3)) for _ in range(2)]
+    together, broken = CrossCovariance(3, 1, 0.9), CrossCovariance(3, 1, 0.9)
+    for part in parts:
+        together(*part)
+    together.commit()
+    want = torch.stack([cross_correlation(*part) for part in parts]).mean(0)
+    torch.testing.assert_close(together.mean[0], want)
+    broken(torch.full((64, 3), float("nan")), parts[0][1])
+    broken.forget()
+    broken(*parts[0])
+    broken.commit()
+    torch.testing.assert_close(broken.mean[0], cross_correlation(*parts[0]))

@@ -197,6 +197,7 @@ class Run:
             self.engine.follow(self.average, 1 - average_decay(config.optim.ema, self.step))
             self.step += 1
             return {**values, "grad_norm": norm, "skipped": 0.0}
+        self.memory.forget()
         self._skip()
         return {**values, "grad_norm": math.inf, "skipped": 1.0}
 

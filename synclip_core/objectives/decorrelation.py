@@ -42,22 +42,31 @@ class CrossCovariance(nn.Module):
         self.decay = decay
         self.register_buffer("mean", torch.zeros(pairs, dim, dim))
         self.register_buffer("steps", torch.zeros(()))
-        self._next: Tensor | None = None
+        self._seen: list[Tensor] = []  # of the step that is going on, one a part of its batch
 
     def forward(self, *factors: Tensor) -> Tensor:
         """As `decorrelation_loss`. Nothing is remembered until `commit`: the shares of a step all see the same past."""
         own = torch.stack([cross_correlation(a, b) for a, b in combinations(factors, 2)])
-        decay = torch.minimum(torch.as_tensor(self.decay).to(self.steps), self.steps / (1 + self.steps))
+        decay = self._decay()
         mixed = (decay * self.mean + (1 - decay) * own).detach()
-        self._next = mixed
+        self._seen.append(own.detach())
         value = mixed.square().sum()
         slope = 2 * (mixed * own).sum()
         return value + slope - slope.detach()
 
     @torch.no_grad()
     def commit(self) -> None:
-        """The step is done: what it saw is remembered."""
-        if self._next is not None:
-            self.mean.copy_(self._next)
+        """The step is done: what its parts saw is remembered."""
+        if self._seen:
+            decay = self._decay()
+            self.mean.mul_(decay).add_(torch.stack(self._seen).mean(0) * (1 - decay))
             self.steps += 1
-            self._next = None
+            self.forget()
+
+    def forget(self) -> None:
+        """The step is left out."""
+        self._seen.clear()
+
+    def _decay(self) -> Tensor:
+        """Early on the mean is that of all steps, or its start at zero would stay in it."""
+        return torch.minimum(torch.as_tensor(self.decay).to(self.steps), self.steps / (1 + self.steps))
