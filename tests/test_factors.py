@@ -90,6 +90,24 @@ def test_ridge_and_r2_are_what_they_are_called() -> None:
     assert r2(truth, truth) == 1 and r2(np.full(3, 2.0), truth) == 0 and r2(truth[::-1], truth) == pytest.approx(-3)
 
 
+def test_the_rows_for_comparison_know_what_they_are_made_of() -> None:
+    fit, judged = [face(k, k) for k in range(6)], [face(k, 50 + k) for k in range(4)]
+    for part in (*fit, *judged):
+        part.pixels[:, 0] = 200 * (part.ambient[:, 2] > 0.5)
+    pose, picture = asked("pose", fit, judged), asked("pixels", fit, judged)
+    assert pose["mouth opening"] > 0.99 < pose["(turn motion)"] and pose["blink"] == pytest.approx(0.5, abs=0.1)
+    assert picture["blink"] > 0.98 and abs(picture["mouth opening"]) < 0.1
+
+
+def test_motion_is_asked_of_motion_alone() -> None:
+    """A token that holds the mouth's motion beside an offset of each clip's own tells all of it within a clip."""
+    fit, judged = [face(k, k) for k in range(6)], [face(k, 50 + k) for k in range(4)]
+    for k, part in enumerate((*fit, *judged)):
+        part.vocal[:] += 5 * np.random.default_rng(k).normal(size=6).astype(np.float32)
+    row = asked("vocal", fit, judged)
+    assert row["(opening motion)"] > 0.95 > 0.5 > row["mouth opening"]
+
+
 def test_blinks_are_the_ticks_whose_lids_are_down() -> None:
     found = face(0, 3)
     down = found.ambient[:, 2] > 0.5

@@ -3,7 +3,8 @@
 Each factor is asked of every token, so that what leaks shows beside what belongs: who it is (do two clips of one person
 look more alike than of two), and by ridge regression from single frames the mouth's opening, speech, blinks, brows, and
 the pose of the head. And how much of one token another tells. The tracker's landmarks and the eyes' pixels are the
-truth (train/attributes).
+truth (train/attributes). Two rows stand for comparison: what a reader of the pose and the mouth's opening alone could
+say (people nod and pause when they blink, so that a token that sees no eyes is above chance), and the picture itself.
 """
 
 import tempfile
@@ -32,6 +33,7 @@ TOKENS = ("identity", "single", "vocal", "ambient")
 NAMES = {"single": "vocal", "vocal": "vocal, context"}  # as rows are called where the model has both kinds
 POSE = ("mouth opening", "head turn", "head height", "head roll")  # absolute, and as motion within a clip
 WITHIN = ("brow motion", "gaze motion")  # within a clip alone
+REFERENCES = {"pose": "(pose, mouth opening)", "pixels": "(picture, 16 x 16)"}
 FITTED_ON = 60  # clips of the seen speaker in the fit; of all others every one
 STRIDE = 3  # every third frame: neighbours say the same
 
@@ -46,7 +48,7 @@ def evaluate_factors(
     exclude: Path | None = None,
 ) -> dict[str, Any]:
     """Regressions are fitted on the training split and judged on `split`; R2 of frames against the mean of all, and
-    against each clip's own mean, which asks for motion alone; speech and blinks as AUC."""
+    with each clip's mean taken out of token and truth, which asks for motion alone; speech and blinks as AUC."""
     pipeline = SyncPipeline(checkpoint, device=device)
     with tempfile.TemporaryDirectory() as scratch:
         features = FeatureCache(pipeline, cache or Path(scratch))
@@ -58,6 +60,7 @@ def evaluate_factors(
     rows = [
         {"token": names[token], **asked(token, fit, judged), **same_person(token, judged, clips)} for token in names
     ]
+    rows += [{"token": name, **asked(source, fit, judged), "same person": None} for source, name in REFERENCES.items()]
     return {
         "program": "train.evaluate factors",
         "checkpoint": pipeline.checkpoint.sha256,
@@ -81,7 +84,8 @@ def factors_text(report: dict[str, Any]) -> str:
             format_table(title, report["rows"]),
             "",
             "same person: AUC of the similarity of two clips, chance 0.5. R2: 1 is all, 0 what a constant tells;",
-            "(motion): against each clip's own mean. speech, blink: AUC, chance 0.5; blink within clips.",
+            "(motion): each clip's mean taken out. speech, blink: AUC, chance 0.5; blink within clips, where the pose",
+            "and the mouth alone tell what the row of that name says. Rows in brackets are no tokens.",
             "",
             format_table("How much of one token another tells (R2, weighted by variance)", report["between"]),
         ]
@@ -132,41 +136,50 @@ def targets(features: Features) -> dict[str, np.ndarray]:
     }
 
 
+def source_of(token: str, features: Features) -> np.ndarray:
+    """[T, D]: a token, the grey picture, or the pose of the head and the opening of the mouth with their squares."""
+    if token != "pose":
+        return getattr(features, token)
+    found = measures(features)
+    values = np.nan_to_num(np.stack([found.gap, found.turn, found.height, found.roll], 1))
+    return np.concatenate([values, values**2], 1)
+
+
 class _Frames:
     """Tokens [n, D], the targets and the clip of each frame."""
 
     def __init__(self, token: str, features: Sequence[Features]) -> None:
         rows = [_rows(f) for f in features]
-        self.x = np.concatenate([getattr(f, token)[r] for f, r in zip(features, rows, strict=True)]).astype(np.float64)
-        found = [targets(f) for f in features]
-        self.y = {name: np.concatenate([t[name][r] for t, r in zip(found, rows, strict=True)]) for name in found[0]}
+        found = [source_of(token, f)[r] for f, r in zip(features, rows, strict=True)]
+        self.x = np.concatenate(found).astype(np.float64)
+        asked = [targets(f) for f in features]
+        self.y = {name: np.concatenate([t[name][r] for t, r in zip(asked, rows, strict=True)]) for name in asked[0]}
         self.clip = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
 
-    def known(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def known(self, name: str, motion: bool) -> tuple[np.ndarray, np.ndarray]:
+        """x [n, D] and y [n, 1] where the target is known; motion: each clip's mean taken out of both."""
         keep = np.isfinite(self.y[name])
-        return self.x[keep], self.y[name][keep].astype(np.float64), self.clip[keep]
+        x, y = self.x[keep], self.y[name][keep, None].astype(np.float64)
+        return (_centred(x, self.clip[keep]), _centred(y, self.clip[keep])) if motion and len(x) else (x, y)
 
 
 def asked(token: str, fit: Sequence[Features], judged: Sequence[Features]) -> dict[str, float | None]:
     """Everything that ridge regression reads from one token."""
     taught, told = _Frames(token, fit), _Frames(token, judged)
+
+    def said(name: str, motion: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        (x, y), (other, truth) = taught.known(name, motion), told.known(name, motion)
+        return (Ridge.fit(x, y)(other), truth) if len(x) and len(other) else None
+
     row: dict[str, float | None] = {}
-    for name in (*POSE, *WITHIN, "speech", "blink"):
-        (x, y, own), (asked_x, truth, clip) = taught.known(name), told.known(name)
-        if not len(x) or not len(truth):
-            row[name] = None
-            continue
-        if name in (*WITHIN, "blink"):  # a clip's usual value is no part of the question
-            y = _centred(y, own)
-        said = Ridge.fit(x, y[:, None])(asked_x)[:, 0]
-        moving, usual = _centred(said, clip), _centred(truth, clip)
-        if name in POSE:
-            row[name] = rounded(r2(said, truth), 2)
-            row[f"({name.split()[-1]} motion)"] = rounded(r2(moving, usual), 2)
-        elif name in WITHIN:
-            row[f"({name})"] = rounded(r2(moving, usual), 2)
-        else:
-            row[name] = rounded(auc(moving if name == "blink" else said, truth > 0.5), 3)
+    for name in POSE:
+        for title, motion in ((name, False), (f"({name.split()[-1]} motion)", True)):
+            row[title] = rounded(r2(*pair), 2) if (pair := said(name, motion)) else None
+    for name in WITHIN:
+        row[f"({name})"] = rounded(r2(*pair), 2) if (pair := said(name, True)) else None
+    for name in ("speech", "blink"):
+        pair, truth = said(name, name == "blink"), told.known(name, False)[1]
+        row[name] = rounded(auc(pair[0][:, 0], truth[:, 0] > 0.5), 3) if pair else None
     return row
 
 
@@ -180,17 +193,19 @@ def _centred(values: np.ndarray, clip: np.ndarray) -> np.ndarray:
 
 def between(fit: Sequence[Features], judged: Sequence[Features], names: dict[str, str]) -> list[dict[str, Any]]:
     """Ridge from one token to another, every pair in both directions: R2 over all dimensions of the other, each by its
-    variance; and against each clip's own mean."""
-    taught = {token: _Frames(token, fit).x for token in names}
+    variance; and with each clip's mean taken out of both."""
+    taught = {token: _Frames(token, fit) for token in names}
     told = {token: _Frames(token, judged) for token in names}
+    moved = {token: [_centred(part.x, part.clip) for part in (taught[token], told[token])] for token in names}
     rows = []
     for a in names:
         for b in names:
             if a == b or {names[a], names[b]} == set(NAMES.values()):  # two kinds of one token
                 continue
-            said, truth, clip = Ridge.fit(taught[a], taught[b])(told[a].x), told[b].x, told[b].clip
-            row: dict[str, Any] = {"from": names[a], "to": names[b], "R2": rounded(r2(said, truth), 3)}
-            rows.append(row | {"R2 within clips": rounded(r2(_centred(said, clip), _centred(truth, clip)), 3)})
+            whole = Ridge.fit(taught[a].x, taught[b].x)(told[a].x)
+            motion = Ridge.fit(moved[a][0], moved[b][0])(moved[a][1])
+            row: dict[str, Any] = {"from": names[a], "to": names[b], "R2": rounded(r2(whole, told[b].x), 3)}
+            rows.append(row | {"R2 within clips": rounded(r2(motion, moved[b][1]), 3)})
     return rows
 
 
