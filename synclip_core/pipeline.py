@@ -248,7 +248,7 @@ class SyncPipeline:
     def encode_crops(self, crops: np.ndarray, regions: np.ndarray | None = None, identity: bool = True) -> np.ndarray:
         """crops: uint8 [n, S, S, 3], face squares of the model's crop size; regions: float32 [n, 5, 4], where the parts
         of these faces are (media.geometry.frame_regions), None: where they usually are; identity: False where the
-        identity prompt is not needed, which saves half of the time. Returns prompts float32 [n, 3, width].
+        identity prompt is not needed, which saves its pass over all patches. Returns prompts float32 [n, 3, width].
 
         The model sees them as in training: a model whose image_size is not square, such as `paper` with 1024 x 768,
         sees the whole square stretched to it (media.crop.model_frames).

@@ -22,71 +22,42 @@ from synclip_core.checkpoint import read_safetensors, save_safetensors
 from synclip_core.errors import SyncLipError
 from synclip_core.models.config import AudioConfig
 from synclip_core.models.local_whisper import LocalWhisper
-from synclip_core.models.whisper import ROW, sinusoids
+from synclip_core.models.pretrained import load_speech_encoder, speech_config
+from synclip_core.models.whisper import POSITIONS, ROW, WhisperFrontEnd
 from train.data.sampling import ClipStore
 from train.data.shards import RATE
 
-SECONDS = 30
-ROWS = SECONDS * RATE // ROW
+STRETCH = POSITIONS * ROW  # samples that the published encoder takes at once
 
 
-class Teacher:
-    """The published encoder as transformers has it."""
-
-    def __init__(self, weights: dict[str, Tensor], config: AudioConfig, device: str) -> None:
-        from transformers import WhisperConfig
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
-        width, layers = config.width, config.depth - 1
-        sizes = {"d_model": width, "encoder_layers": layers, "encoder_attention_heads": width // 64}
-        self.encoder = WhisperEncoder(WhisperConfig(**sizes, encoder_ffn_dim=4 * width, num_mel_bins=80))
-        self.encoder.load_state_dict(weights)
-        self.encoder.to(device).requires_grad_(False).eval()
-        self.position = sinusoids(ROWS, width).to(device)
-
-    @torch.no_grad()
-    def layers(self, mel: Tensor) -> list[Tensor]:
-        """mel: [B, 80, 3000], floor not yet applied. Each block's output without its position, [B, 1500, width]."""
-        floor = mel.amax((1, 2), keepdim=True) - 2.0  # 80 dB, in Whisper's scale of four tens a unit
-        found: list[Tensor] = []
-        hooks = [
-            block.register_forward_hook(lambda _, __, out: found.append(out[0] if isinstance(out, tuple) else out))
-            for block in self.encoder.layers
-        ]
-        self.encoder(mel.maximum(floor))
-        for hook in hooks:
-            hook.remove()
-        return [x - self.position for x in found]
+def published(path: Path) -> WhisperFrontEnd:
+    """The encoder as it was published. Raises SyncLipError where the file is none."""
+    config = speech_config(path)
+    if config.encoder.get("band") != 0:
+        raise SyncLipError(f"{path}: is no published Whisper encoder; see tools/convert_whisper.py")
+    encoder = WhisperFrontEnd(config)
+    load_speech_encoder(encoder, path)
+    return encoder
 
 
-def encoder_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str], AudioConfig]:
-    """Tensors without a prefix, the file's header, and the sizes. Raises SyncLipError where it is no Whisper."""
-    tensors, header = read_safetensors(path)
-    named = {name.split("encoder.", 1)[1]: t.float() for name, t in tensors.items() if "encoder." in name}
-    named = {k: v for k, v in named.items() if not k.startswith("decoder")}
-    if "conv1.weight" not in named:
-        raise SyncLipError(f"{path}: no Whisper encoder in transformers' names; see tools/convert_whisper.py")
-    layers = len({name.split(".")[1] for name in named if name.startswith("layers.")})
-    width = named["conv1.weight"].shape[0]
-    return named, header, AudioConfig("whisper", align="rows", width=width, depth=layers + 1, norm_layers=True)
-
-
-def student_of(weights: dict[str, Tensor], config: AudioConfig) -> LocalWhisper:
-    """The banded encoder started from the published weights."""
-    student = LocalWhisper(config)
-    wanted = student.state_dict()
-    student.load_state_dict(wanted | {name: t for name, t in weights.items() if name in wanted})
+def banded(encoder: WhisperFrontEnd) -> LocalWhisper:
+    """The same weights with attention in a band, not taught yet."""
+    width, layers = encoder.conv1.out_channels, len(encoder.layers)
+    sizes = {"mels": encoder.conv1.in_channels}
+    student = LocalWhisper(AudioConfig("whisper", align="rows", width=width, depth=layers + 1, encoder=sizes))
+    student.load_state_dict(student.state_dict() | encoder.state_dict())
     return student
 
 
 def localise(
-    sound: Tensor, weights: dict[str, Tensor], config: AudioConfig, steps: int, minutes: float, batch: int, lr: float
+    sound: Tensor, encoder: WhisperFrontEnd, steps: int, minutes: float, batch: int, lr: float
 ) -> tuple[LocalWhisper, dict[str, object]]:
-    """sound: int16 [N], 16 kHz, on the device. Ends after `steps`, or sooner after `minutes`."""
-    device = str(sound.device)
-    teacher, student = Teacher(weights, config, device), student_of(weights, config).to(device)
-    for parameter in student.parameters():
-        parameter.requires_grad_(True)
+    """sound: int16 [N], 16 kHz, on the device. Ends after `steps`, or sooner after `minutes`. Raises SyncLipError where
+    there is less sound than a stretch."""
+    if len(sound) <= STRETCH:
+        raise SyncLipError(f"{len(sound) / RATE:.0f} s of sound in all; expected more than a stretch of 30 s")
+    device = sound.device
+    teacher, student = encoder.to(device), banded(encoder).to(device).requires_grad_(True)
     optimizer = torch.optim.AdamW(student.parameters(), lr=lr, weight_decay=0.0)
     generator = torch.Generator(device).manual_seed(0)
     began, log, step = time.monotonic(), [], 0
@@ -97,12 +68,13 @@ def localise(
                 break
             for group in optimizer.param_groups:
                 group["lr"] = lr * min(1, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * share))
-            start = torch.randint(0, len(sound) - SECONDS * RATE, (batch, 1), generator=generator, device=device)
-            wave = sound[start + torch.arange(SECONDS * RATE, device=device)].float() / 32767
-            with torch.autocast(sound.device.type, torch.bfloat16, enabled=sound.device.type == "cuda"):
-                told = teacher.layers(student.log_mel(wave))
+            start = torch.randint(0, len(sound) - STRETCH, (batch, 1), generator=generator, device=device)
+            wave = sound[start + torch.arange(STRETCH, device=device)].float() / 32767
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                with torch.no_grad():
+                    told = [x.float() - teacher.positions for x in teacher.streams(wave)[1:]]
                 said = student.streams(student.log_mel(wave))[1:]
-            losses = [_apart(x.float(), y.float() + student.place) for x, y in zip(said, told, strict=True)]
+            losses = [_apart(x.float(), y + student.place) for x, y in zip(said, told, strict=True)]
             loss = torch.stack(losses).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -111,13 +83,14 @@ def localise(
             step += 1
             bar.update()
             if step % 50 == 0:
-                log.append([round(float(x), 4) for x in losses])
-                bar.set_postfix(apart=f"{float(loss):.4f}")
+                log.append([round(x.item(), 4) for x in losses])
+                bar.set_postfix(apart=f"{loss.item():.4f}")
     return student.requires_grad_(False), {"steps": step, "batch": batch, "lr": lr, "log": log}
 
 
 def _apart(said: Tensor, told: Tensor) -> Tensor:
-    """1 - R2 of rows that are brought to mean 0 and deviation 1 each, as the next block reads them."""
+    """Mean square of the difference of rows that are brought to mean 0 and deviation 1 each, as the next block reads
+    them: 0 to 4, 2 where they have nothing in common."""
     width = told.shape[-1:]
     return (F.layer_norm(said, width) - F.layer_norm(told, width)).square().mean()
 
@@ -142,9 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
     try:
-        weights, header, config = encoder_weights(options.weights)
+        encoder, (_, header) = published(options.weights), read_safetensors(options.weights, header_only=True)
         sound = read_sound(options.data, options.device)
-        student, record = localise(sound, weights, config, options.steps, options.minutes, options.batch, options.lr)
+        student, record = localise(sound, encoder, options.steps, options.minutes, options.batch, options.lr)
         tensors = {name: t.cpu().half().contiguous() for name, t in student.state_dict().items()}
         save_safetensors(options.out, tensors, header | {"localised": json.dumps(record)})
     except SyncLipError as error:

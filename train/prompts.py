@@ -54,7 +54,7 @@ def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, noi
     images, _, regions = augment.geometric(
         torch.from_numpy(clip.crops)[None],
         torch.from_numpy(clip.geometry)[None],
-        torch.from_numpy(np.ascontiguousarray(clip.regions()))[None],
+        torch.from_numpy(clip.regions())[None],
         clip.margin,
         model.config.visual.image_size,
         augmentation.geometric,

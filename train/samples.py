@@ -70,7 +70,7 @@ def _middles(model: SyncLipMAE, store: ClipStore, clips: int) -> list[Middle]:
 def _middle(model: SyncLipMAE, clip: Clip, noise: Noise) -> Middle:
     device, config = model.logit_scale.device, model.config.visual
     crops, points = torch.from_numpy(clip.crops)[None].to(device), torch.from_numpy(clip.geometry)[None]
-    boxes = torch.from_numpy(np.ascontiguousarray(clip.regions()))[None].to(device)
+    boxes = torch.from_numpy(clip.regions())[None].to(device)
     images = augment.geometric(crops, points.to(device), boxes, clip.margin, config.image_size, 0.0, noise)[0][0]
     middle = len(images) // 2
     around = slice(max(0, middle - 25), middle + 25)  # what the temporal layers of older checkpoints see

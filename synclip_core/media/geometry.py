@@ -69,14 +69,15 @@ REGION_POINTS = np.array(
 
 # Parts of a face that masking knows (models/masking.py), in this order, each the box of some landmarks.
 REGIONS = ("face", "left eye and brow", "right eye and brow", "mouth", "lower face")
-# What stands for a face whose landmarks are not at hand: the median boxes of the training clips.
+# What stands for a face whose landmarks are not at hand: the median of the median boxes of 1,270 training samples,
+# mirrored and averaged.
 TEMPLATE_REGIONS = np.array(
     [
-        [0.13, 0.04, 0.87, 0.95],
-        [0.19, 0.17, 0.46, 0.38],
-        [0.54, 0.17, 0.81, 0.38],
-        [0.35, 0.60, 0.65, 0.78],
-        [0.21, 0.56, 0.79, 0.95],
+        [0.148, 0.057, 0.852, 0.910],
+        [0.213, 0.201, 0.436, 0.347],
+        [0.564, 0.201, 0.787, 0.347],
+        [0.370, 0.648, 0.630, 0.750],
+        [0.220, 0.572, 0.780, 0.910],
     ],
     np.float32,
 )

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .config import TICK
 from .local_whisper import LocalWhisper
 from .mel import FLOOR, HOP, MelFrontEnd
-from .synclipmae import TICK, SyncLipMAE
+from .synclipmae import SyncLipMAE
 from .whisper import WhisperFrontEnd
 
 CONTEXT = 25  # ticks of sound that a block brings along on each side

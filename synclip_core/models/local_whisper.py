@@ -6,21 +6,27 @@ each) on both sides, and a learned bias for each distance stands for the positio
 given back by a short training against the published one (train/localise_whisper.py); after it the weights are frozen.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import SyncLipError
-from .config import AudioConfig
+from .config import TICK, AudioConfig
 from .layers import full_precision
-from .whisper import FFT, HEAD, HOP, Band, WhisperBlock, sinusoids, slaney_filterbank
+from .whisper import (
+    FFT,
+    HEAD,
+    POSITIONS,
+    Band,
+    WhisperBlock,
+    mel_power,
+    sinusoids,
+    slaney_filterbank,
+    ticks_of_rows,
+)
 
-TICK = 640  # samples of a video frame
 SETTINGS = {"mels": 80, "band": 24, "place": 90, "floor": -8.0}
 
 
@@ -47,7 +53,7 @@ class LocalWhisper(nn.Module):
         self.layers = nn.ModuleList(WhisperBlock(width, 4 * width, ops=ops) for _ in range(layers))
         self.layer_norm = ops.LayerNorm(width)
         self.bias = nn.Parameter(torch.zeros(layers, width // HEAD, 2 * self.band + 1))
-        self.register_buffer("place", sinusoids(1500, width)[int(settings["place"])], persistent=False)
+        self.register_buffer("place", sinusoids(POSITIONS, width)[int(settings["place"])], persistent=False)
         self.register_buffer("filters", slaney_filterbank(self.mels), persistent=False)
         self.register_buffer("window", torch.hann_window(FFT), persistent=False)
         self.requires_grad_(False).eval()
@@ -64,10 +70,8 @@ class LocalWhisper(nn.Module):
     def log_mel(self, waveform: Tensor) -> Tensor:
         """[B, N] -> [B, mels, N / 160], as Whisper scales it, but for a fixed floor: the published one lies 80 dB under
         the loudest moment of the 30 s, and a row would hear that moment."""
-        wave, window = waveform.float(), self.window.float()
-        spectrum = torch.stft(wave, FFT, HOP, window=window, center=True, pad_mode="constant", return_complex=True)
         with full_precision(waveform.device):
-            power = self.filters.float() @ (spectrum.real**2 + spectrum.imag**2)[..., : waveform.shape[-1] // HOP]
+            power = mel_power(waveform, self.filters, self.window, "constant")
         return (power.clamp_min(10**self.floor).log10() + 4) / 4
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
@@ -75,9 +79,7 @@ class LocalWhisper(nn.Module):
         # a tick of silence around it: the rows at an end then are those of the same sound within digital silence
         rows = self.streams(self.log_mel(F.pad(waveform, (TICK, TICK))))
         rows = [row[:, 2:-2] for row in (*rows[:-1], self.layer_norm(rows[-1]))]
-        if self.side_by_side:
-            return [row.unflatten(1, (-1, 2)).flatten(2) for row in rows]
-        return [row.unflatten(1, (-1, 2)).mean(2) for row in rows]
+        return [ticks_of_rows(row, self.side_by_side) for row in rows]
 
     def streams(self, mel: Tensor) -> list[Tensor]:
         """mel: [B, mels, M]. Returns the input of the first block and the output of each, [B, M / 2, width]."""
@@ -94,13 +96,3 @@ class LocalWhisper(nn.Module):
             x = layer(x, band.biased(bias))
             found.append(x)
         return found
-
-
-def load_local_whisper(front_end: nn.Module, path: str | Path) -> None:
-    """Weights that train.localise_whisper wrote. Raises SyncLipError where the file is none or of other sizes."""
-    if not isinstance(front_end, LocalWhisper):
-        raise SyncLipError(f"{path}: is a banded Whisper; set audio.front_end to whisper")
-    try:
-        front_end.load_state_dict({name: t.float() for name, t in load_file(path).items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise SyncLipError(f"{path}: no banded Whisper of these sizes (train.localise_whisper): {error}") from error

@@ -9,7 +9,7 @@ from ..media.geometry import TEMPLATE_REGIONS
 # one that shows nothing of the face. Mouth and eyes move; a cheek tells of both; the background tells who it is.
 REGION_WEIGHTS = (1.0, 4.0, 4.0, 6.0, 2.0)
 BACKGROUND = 0.02
-WHOLE_FACE = 0.37  # share of the patches that may be hidden before a patch of the usual face is
+WHOLE_FACE = 0.37  # share of the patches that may be hidden before more than the rim of a usual face is (VisualConfig)
 FINE = 4  # points a patch and side at which the face's ellipse is looked up
 
 # The fixed map of checkpoints with `view: mouth` (VisualConfig): x0, y0, x1, y1, weight; a later entry overwrites.

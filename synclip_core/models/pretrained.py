@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import SyncLipError
 from .config import AudioConfig
-from .local_whisper import LocalWhisper, load_local_whisper
+from .local_whisper import LocalWhisper
 from .speech import SpeechEncoder
 from .whisper import HEAD, POSITIONS, WhisperFrontEnd, sinusoids
 
@@ -37,14 +37,14 @@ def speech_config(path: str | Path) -> AudioConfig:
             raise SyncLipError(f"{described}: not valid JSON ({error})") from error
         front_end = settings.get("model_type")
         if front_end == "whisper":
-            return _whisper_config(_whisper_tensors(read_tensors(weights)), weights)
+            return _whisper_config(whisper_tensors(read_tensors(weights)), weights)
         if front_end not in ("wav2vec2", "hubert"):
             raise SyncLipError(f"{described}: model_type is {front_end!r}; expected wav2vec2, hubert or whisper")
         kept = {key: settings[key] for key in SHAPING if key in settings}
         width, layers = kept.pop("hidden_size", 768), kept.pop("num_hidden_layers", 12)
         return AudioConfig(front_end=front_end, width=width, depth=layers + 1, encoder=kept)
     raw = read_tensors(weights)
-    if (whisper := _whisper_tensors(raw)).keys() & {"conv1.weight"}:
+    if (whisper := whisper_tensors(raw)).keys() & {"conv1.weight"}:
         return _whisper_config(whisper, weights)
     state = _without_prefix(raw)
     try:
@@ -97,7 +97,7 @@ def load_speech_encoder(front_end: nn.Module, path: str | Path) -> None:
     """
     weights = _speech_weights(Path(path))
     if isinstance(front_end, LocalWhisper):
-        return load_local_whisper(front_end, weights)
+        return _load_banded(front_end, weights)
     if isinstance(front_end, WhisperFrontEnd):
         return _load_whisper(front_end, weights)
     if not isinstance(front_end, SpeechEncoder):
@@ -114,7 +114,7 @@ def load_speech_encoder(front_end: nn.Module, path: str | Path) -> None:
     copy_tensors(front_end.network, own, path)
 
 
-def _whisper_tensors(raw: dict[str, Tensor]) -> dict[str, Tensor]:
+def whisper_tensors(raw: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of the encoder without the prefix that a whole Whisper, or one with its head, puts before them."""
     return {
         re.sub(r"^(model\.)?encoder\.", "", k): v for k, v in raw.items() if not re.match(r"(model\.)?decoder\.", k)
@@ -135,8 +135,15 @@ def _whisper_config(state: dict[str, Tensor], path: Path) -> AudioConfig:
     return AudioConfig("whisper", align="rows", width=width, depth=layers + 1, encoder={"band": band, "mels": mels})
 
 
+def _load_banded(front_end: LocalWhisper, path: Path) -> None:
+    try:
+        front_end.load_state_dict({name: tensor.float() for name, tensor in read_tensors(path).items()})
+    except RuntimeError as error:
+        raise SyncLipError(f"{path}: no banded Whisper of these sizes (train.localise_whisper): {error}") from error
+
+
 def _load_whisper(front_end: WhisperFrontEnd, path: Path) -> None:
-    state, wanted = _whisper_tensors(read_tensors(path)), front_end.state_dict()
+    state, wanted = whisper_tensors(read_tensors(path)), front_end.state_dict()
     missing = sorted(set(wanted) - set(state))
     if missing:
         raise SyncLipError(f"{path}: {missing[0]} is missing ({len(missing)} tensors in all)")

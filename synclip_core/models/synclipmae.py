@@ -7,15 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .audio_encoder import AudioAdapter
-from .config import SyncLipMAEConfig
+from .config import TICK, SyncLipMAEConfig
 from .decoder import Decoder
 from .layers import TemporalBlock
 from .masking import WHOLE_FACE, face_importance, inference_keep, mouth_importance, template_regions
 from .mel import MelFrontEnd
 from .speech import speech_front_end
 from .visual_encoder import AMBIENT, IDENTITY, VisualEncoder
-
-TICK = 640  # samples a video frame at 16 kHz
 
 
 class VocalHead(nn.Module):

@@ -174,6 +174,11 @@ class WhisperFrontEnd(nn.Module):
 
     def hidden_states(self, pieces: Tensor) -> list[Tensor]:
         """pieces: [B, 480000]. Input of the first block, output of each, the last one normed: [B, 1500, width]."""
+        found = self.streams(pieces)
+        return [*found[:-1], self.layer_norm(found[-1])]
+
+    def streams(self, pieces: Tensor) -> list[Tensor]:
+        """The same with the last one as it leaves its block."""
         mel = mel_power(pieces, self.filters, self.window, "reflect").clamp_min(1e-10).log10()
         mel = mel.maximum(mel.amax((1, 2), keepdim=True) - 8)  # 80 dB under the loudest moment of the piece
         x = F.gelu(self.conv1(((mel + 4) / 4).to(self.conv1.weight.dtype)))
@@ -182,4 +187,4 @@ class WhisperFrontEnd(nn.Module):
         for layer in self.layers:
             x = layer(x)
             found.append(x)
-        return [*found[:-1], self.layer_norm(x)]
+        return found

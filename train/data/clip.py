@@ -35,7 +35,7 @@ class Clip:
         if self.boxes is not None:
             return self.boxes
         if self.landmarks is None:
-            return np.broadcast_to(TEMPLATE_REGIONS, (len(self), *TEMPLATE_REGIONS.shape))
+            return np.tile(TEMPLATE_REGIONS, (len(self), 1, 1))
         return face_regions(self.geometry, self.landmarks).astype(np.float32)
 
     def __len__(self) -> int:

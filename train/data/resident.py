@@ -15,6 +15,7 @@ from synclip_core.metrics.distance import best_lag, curve_confidence, distance_c
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.visual_encoder import VOCAL
 from train.config import DataConfig, StageConfig
+from train.validation import without_ends
 
 from .clip import Clip
 from .sampling import SAMPLES, Batch, ClipStore, Sampler, number_of
@@ -48,7 +49,7 @@ class ResidentClips:
                 first += len(clip)
                 crops.append(torch.from_numpy(clip.crops).to(device))
                 geometry.append(torch.from_numpy(clip.geometry).half().to(device))
-                regions.append(torch.from_numpy(np.ascontiguousarray(clip.regions())).half().to(device))
+                regions.append(torch.from_numpy(clip.regions()).half().to(device))
                 valid.append(torch.from_numpy(clip.valid).to(device))
                 audio.append((torch.from_numpy(clip.audio) * 32767).round().short().to(device))
                 self.margin = clip.margin
@@ -168,7 +169,6 @@ def _curve(model: SyncLipMAE, clips: ResidentClips, key: str, block: int = 512) 
     sound = clips.audio[start * SAMPLES : (start + count) * SAMPLES].float()[None] / 32767
     vocal = normalise(model.vocal_tokens(torch.cat(prompts)[None], valid[None].to(device)))[0]
     audio = normalise(model.audio_tokens(sound))[0]
-    inner = valid.cpu().numpy().copy()
-    inner[:reach] = inner[-reach:] = False
+    inner = without_ends(valid.cpu().numpy(), reach)
     curve = distance_curve(audio.float().cpu().numpy(), vocal.float().cpu().numpy(), valid=inner)
     return curve if np.isfinite(curve).all() else None

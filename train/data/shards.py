@@ -72,7 +72,7 @@ def _steps(positions: np.ndarray) -> np.ndarray:
 
 
 def _positions(steps: np.ndarray) -> np.ndarray:
-    return np.moveaxis(np.cumsum(steps, -1, dtype=np.int32), -1, 0).astype(np.float32) * STEP
+    return np.ascontiguousarray(np.moveaxis(np.cumsum(steps, -1, dtype=np.int32), -1, 0), np.float32) * np.float32(STEP)
 
 
 def decode_sample(key: str, parts: dict[str, bytes]) -> Clip:

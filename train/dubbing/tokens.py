@@ -71,5 +71,5 @@ def clip_tokens(model: SyncLipMAE, clip: Clip) -> ClipTokens:
     place = np.arange(len(clip)) - int(clip.meta.get("offset", 0))
     heard = torch.from_numpy((place >= 0) & (place < len(audio)))
     audio = audio[torch.from_numpy(place.clip(0, len(audio) - 1))].contiguous()
-    regions = torch.from_numpy(np.ascontiguousarray(clip.regions(), np.float16))
+    regions = torch.from_numpy(clip.regions()).half()
     return ClipTokens(audio, vocal, seen, heard, prompts[0].half().cpu(), regions)
