@@ -97,6 +97,14 @@ def load_checkpoint(path: str | Path | None = None, *, ops: Any = nn) -> Checkpo
     return Checkpoint(model.eval(), json.loads(header.get("metadata", "{}")), digest)
 
 
+def is_checkpoint(path: str | Path) -> bool:
+    """Is it a file of ours? By its header alone."""
+    path = Path(path)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    return read_safetensors(path, header_only=True)[1].get("format") == FORMAT
+
+
 def read_config_of(path: str | Path) -> dict[str, Any]:
     """The model's config in a SyncLipMAE checkpoint as plain data. Raises SyncLipError where it is none."""
     return _config_of(Path(path), read_safetensors(path, header_only=True)[1])

@@ -7,10 +7,11 @@ import torch
 
 from synclip_core.models.vsr import LipReader, VsrConfig
 from synclip_core.objectives.contrastive import contrastive_loss, positive_set
-from synclip_core.objectives.decorrelation import CrossCovariance, cross_correlation, decorrelation_loss
+from synclip_core.objectives.decorrelation import CrossCovariance, cross_correlation, decorrelation_loss, redundancy
 from synclip_core.objectives.identity import identity_contrast
 from synclip_core.objectives.lip_reading import LipReadingLoss
 from synclip_core.objectives.reconstruction import reconstruction_loss
+from synclip_core.objectives.steadiness import between_share, within_share
 
 
 def test_contrastive_loss_equals_the_double_loop() -> None:
@@ -70,6 +71,16 @@ def test_decorrelation_of_many_dimensions_counts_what_is_shared() -> None:
     assert three == pytest.approx(2 * apart + same, rel=1e-6)
 
 
+def test_tokens_near_a_line_count_no_more_than_tokens_of_many_dimensions() -> None:
+    """Two copies are D, whether their dimensions say D things or one; and what is apart stays apart."""
+    generator = torch.Generator().manual_seed(0)
+    line = torch.randn(512, 1, generator=generator) + 0.05 * torch.randn(512, 16, generator=generator)
+    other = torch.randn(512, 16, generator=generator)
+    assert float(decorrelation_loss(line, line)) == pytest.approx(16, rel=1e-5)
+    assert float(decorrelation_loss(line, -line[:, torch.randperm(16)])) == pytest.approx(16, rel=0.02)
+    assert float(decorrelation_loss(line, other)) < 1
+
+
 def test_a_column_that_does_not_vary_is_related_to_nothing() -> None:
     flat = torch.full((8, 3), 2.0, requires_grad=True)
     loss = decorrelation_loss(flat, torch.randn(8, 3, generator=torch.Generator().manual_seed(0)))
@@ -119,7 +130,7 @@ def test_the_gradient_of_the_running_cross_covariance_goes_through_this_step_alo
     # d/da of the squared norm of M = 0.9 past + 0.1 own, at the size that a steady own would give it: <2 M, d own>
     own = cross_correlation(a, b)
     mixed = (0.9 * past[0] + 0.1 * own).detach()
-    (want,) = torch.autograd.grad((2 * mixed * own).sum(), a)
+    (want,) = torch.autograd.grad((2 * redundancy(a, b) * mixed * own).sum(), a)
     torch.testing.assert_close(a.grad, want)
     assert float(want.abs().max()) > 1e-3 and torch.equal(memory.mean, past) and not memory.mean.requires_grad
 
@@ -196,3 +207,23 @@ def test_all_parts_of_a_step_are_remembered_and_none_of_a_skipped_one() -> None:
     broken(*parts[0])
     broken.commit()
     torch.testing.assert_close(broken.mean[0], cross_correlation(*parts[0]))
+
+
+def test_shares_of_variance_tell_what_stays_from_what_changes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    person = torch.randn(6, 1, 4, generator=generator).expand(-1, 40, -1)
+    motion = torch.randn(6, 40, 4, generator=generator)
+    motion = motion - motion.mean(1, keepdim=True)
+    counts = torch.ones(6, 40, dtype=torch.bool)
+    assert float(within_share(person, counts)) < 1e-6 and float(between_share(motion, counts)) < 1e-6
+    assert float(within_share(motion, counts)) == pytest.approx(1)
+    for scale in (1.0, 100.0):  # whatever the scale, the two shares are one whole
+        mixed = scale * (person + motion) + 3
+        both = float(within_share(mixed, counts)), float(between_share(mixed, counts))
+        assert sum(both) == pytest.approx(1) and 0.2 < both[0] < 0.8
+    counts[:, 30:] = False  # frames without a face change nothing
+    wild = torch.cat([person[:, :30], 1e3 * motion[:, 30:]], 1)
+    assert float(within_share(wild, counts)) < 1e-6
+    flat = torch.zeros(6, 40, 4, requires_grad=True)
+    within_share(flat, counts).backward()
+    assert torch.isfinite(flat.grad).all()

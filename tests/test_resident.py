@@ -9,17 +9,23 @@ import torch
 import yaml
 from noise_shards import SETTINGS, noise_clip, write_noise
 
-from synclip_core.checkpoint import load_checkpoint, read_safetensors
+from synclip_core.checkpoint import load_checkpoint, read_safetensors, save_checkpoint
 from synclip_core.errors import SyncLipError
 from synclip_core.models.config import SyncLipMAEConfig
 from synclip_core.models.settings import from_dict
 from synclip_core.models.synclipmae import SyncLipMAE
 from train import pretrain
-from train.config import DataConfig, StageConfig
+from train.config import AugmentConfig, DataConfig, PretrainConfig, StageConfig
+from train.data import heard
 from train.data.clip import Clip
-from train.data.resident import ResidentClips, ResidentSampler, refresh_offsets
+from train.data.heard import hear_all
+from train.data.noise import Noise
+from train.data.resident import ResidentClips, ResidentSampler, refresh_offsets, resident_prompts
 from train.data.sampling import ClipStore, number_of
 from train.data.shards import encode_sample, write_shard
+from train.objective import listen
+from train.prompts import PromptStore
+from train.run import take_visual
 
 FRAMES, LENGTH = 20, 60
 STAGE = StageConfig(clips=6, frames=FRAMES)
@@ -205,3 +211,118 @@ def test_a_resident_run_that_was_killed_is_the_unbroken_one(store: ClipStore, tm
         assert torch.equal(value, broken[name]), name
     assert '"offsets"' in (tmp_path / "whole" / "log.jsonl").read_text()
     assert load_checkpoint(tmp_path / "whole" / "model.safetensors").metadata["training"]["steps"] == 4
+
+
+# ---- a frozen speech encoder hears each clip once (DataConfig.heard) -----------------------------------------------
+
+EARS = {"front_end": "whisper", "align": "rows", "width": 64, "depth": 2, "encoder": {"band": 4}}
+
+
+def listener(seed: int) -> SyncLipMAE:
+    torch.manual_seed(seed)
+    model = {**SETTINGS["model"], "audio": EARS, "vocal": {}}  # type: ignore[dict-item]
+    return SyncLipMAE(from_dict(SyncLipMAEConfig, model, "test")).eval()
+
+
+def test_what_was_heard_before_is_what_the_encoder_hears(store: ClipStore, tmp_path: Path) -> None:
+    clips, model = ResidentClips(store, "cpu"), listener(0)
+    clips.heard = hear_all(model, clips, 3, 1.0, 0, tmp_path)
+    assert clips.heard.shape == (3, len(clips.valid), 2 * 2 * 64) and clips.heard.dtype == torch.float16
+    for key, (first, count) in clips.place.items():
+        with torch.inference_mode():
+            wave = torch.from_numpy(store[key].audio)[None]
+            told = model.adapter.joined(model.front_end(wave))[0]
+        rows = clips.heard[:, first : first + count].float()
+        torch.testing.assert_close(rows[0], told, atol=0.02, rtol=0.01)
+        assert (rows[0] - rows[1]).abs().mean() > 0.01 < (rows[1] - rows[2]).abs().mean()  # noise, and other noise
+    # a batch has the rows of its ticks, and the losses take them instead of the sound
+    sampler = ResidentSampler(clips, DataConfig(speed=0.0), STAGE, 0, 6)
+    batch = sampler.batch(2)
+    for row, key in enumerate(sampler.chooser.keys(2)):
+        first, tick = clips.place[key][0], batch.frame[row] - store.meta[key].get("offset", 0)
+        assert any(torch.equal(batch.heard[row], version[first + tick]) for version in clips.heard)
+    layers, _ = listen(model, replace(batch, audio=torch.empty(0)), AugmentConfig(), Noise([0] * 6))
+    assert torch.allclose(model.adapter.joined(layers), batch.heard.float(), atol=0.02)
+
+
+def test_what_was_heard_is_kept_until_something_changes(
+    store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, model = ResidentClips(store, "cpu"), listener(0)
+    first = hear_all(model, clips, 2, 1.0, 0, tmp_path)
+    kept = set(tmp_path.iterdir())
+    assert len(kept) == len(clips.place)
+    with monkeypatch.context() as patch:
+        patch.setattr(heard, "_heard", lambda *_: pytest.fail("heard twice"))
+        assert torch.equal(hear_all(model, clips, 2, 1.0, 0, tmp_path), first)
+    for other in ((listener(1), 2, 1.0, 0), (model, 1, 1.0, 0), (model, 2, 0.5, 0), (model, 2, 1.0, 7)):
+        hear_all(other[0], clips, *other[1:], tmp_path)
+        assert len(set(tmp_path.iterdir())) == len(kept) + len(clips.place)
+        kept = set(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "change", [{"data": {"heard": 2}}, {"data": {"heard": 2, "resident": True}}], ids=["not resident", "mel"]
+)
+def test_hearing_before_is_refused_where_it_means_nothing(change: dict) -> None:
+    with pytest.raises(SyncLipError, match="data.heard"):
+        from_dict(PretrainConfig, {"model": SETTINGS["model"], **change}, "x.yaml")
+
+
+# ---- alignment on prompts of clips in the memory of a device -------------------------------------------------------
+
+
+def test_alignment_gets_the_prompts_of_its_ticks(store: ClipStore) -> None:
+    clips, model = ResidentClips(store, "cpu"), listener(0)
+    stage = replace(STAGE, learn="alignment", views=2)
+    clips.prompts = resident_prompts(model, clips, stage, AugmentConfig(), 0)
+    assert clips.prompts.shape == (2, len(clips.valid), 16)
+    apart = PromptStore(model, store, stage, AugmentConfig(), 0)
+    for key, (first, count) in clips.place.items():  # the plain view is that of clips that are read one by one
+        told = clips.prompts[0, first : first + count].float()
+        torch.testing.assert_close(told, torch.from_numpy(apart[key].prompts[0]).float(), atol=5e-3, rtol=0)
+    assert (clips.prompts[0] - clips.prompts[1]).abs().float().mean() > 0.01
+    sampler = ResidentSampler(clips, DataConfig(speed=0.0), stage, 0, 6)
+    batch = sampler.batch(3)
+    assert not batch.crops.numel() and not batch.geometry.numel() and batch.prompts.shape == (6, FRAMES, 16)
+    for row, key in enumerate(sampler.chooser.keys(3)):
+        place = clips.place[key][0] + batch.frame[row]
+        assert any(torch.equal(batch.prompts[row], view[place].float()) for view in clips.prompts)
+
+
+def test_a_run_of_resident_clips_aligns_and_then_learns_all(store: ClipStore, tmp_path: Path) -> None:
+    """From the encoder of a checkpoint of ours, with everything heard before."""
+    torch.manual_seed(5)
+    old = SyncLipMAE(from_dict(SyncLipMAEConfig, SETTINGS["model"], "test"))
+    save_checkpoint(tmp_path / "old.safetensors", old, {})
+    folder = write_noise(tmp_path, [told_clip(k) for k in range(4)] + [told_clip(4, split="val")])
+    settings = {
+        "init": {"visual": str(tmp_path / "old.safetensors")},
+        "model": {**SETTINGS["model"], "audio": EARS, "vocal": {}},  # type: ignore[dict-item]
+        "data": {"shards": str(folder), "resident": True, "heard": 2},
+        "stages": [
+            {"learn": "alignment", "steps": 2, "warmup": 1, "clips": 3, "frames": 12},
+            {"learn": "all", "steps": 2, "warmup": 1, "clips": 3, "frames": 12, "reconstruct": 2},
+        ],
+        "loss": {"steadiness": 1.0},
+        "validate_every": 100,
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    config = pretrain.load_config(tmp_path / "config.yaml")
+    pretrain.pretrain(config, tmp_path / "out", None, "cpu", stop_at=2)
+    aligned = load_checkpoint(tmp_path / "out" / "model.safetensors").model
+    for name, weight in old.visual.state_dict().items():  # the encoder rests
+        torch.testing.assert_close(aligned.visual.state_dict()[name], weight)
+    torch.testing.assert_close(aligned.decoder.state_dict(), old.decoder.state_dict())
+    pretrain.pretrain(config, tmp_path / "out", None, "cpu")
+    whole = load_checkpoint(tmp_path / "out" / "model.safetensors").model
+    assert any(
+        not torch.equal(a, b) for a, b in zip(whole.visual.parameters(), aligned.visual.parameters(), strict=True)
+    )
+
+
+def test_an_encoder_of_another_size_is_refused() -> None:
+    small = {**SETTINGS["model"], "visual": {**SETTINGS["model"]["visual"], "width": 32}}  # type: ignore[index]
+    other = SyncLipMAE(from_dict(SyncLipMAEConfig, small, "test"))
+    with pytest.raises(SyncLipError, match="other sizes"):
+        take_visual(listener(0), other)

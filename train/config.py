@@ -40,6 +40,9 @@ class DataConfig:
     # All clips decoded into the device's memory and batches made there: for a GPU that would wait for its readers. Two
     # hours of faces of 112 pixels are 9 GB. One process only.
     resident: bool = False
+    # with `resident`: versions of each clip's sound that a frozen speech encoder hears once, before training (kept in
+    # the run's folder): the first clean, the others degraded (augment.sound). 0: it hears each batch
+    heard: Number = 0
     # with `resident`: the share of the stage after which unchecked videos' own offsets are estimated anew; 0: never
     refresh_offsets_at: Share = 0.0
 
@@ -68,6 +71,9 @@ class LossConfig:
     geometry: Amount = 1.0
     # ours, not the paper's (0 there): identity tokens of one person alike (objectives/identity.py)
     identity_contrast: Amount = 0.0
+    # ours (0 in the paper): identity tokens that stay within a clip, vocal tokens whose mean is that of every clip
+    # (objectives/steadiness.py)
+    steadiness: Amount = 0.0
     # ours: a hidden patch of mouth, eye or brow counts up to this much more than one of background in the pixel loss;
     # a blink is a few pixels of a frame in fifty
     face_weight: Amount = 0.0
@@ -128,7 +134,9 @@ class InitConfig:
     # a whole SyncLipMAE checkpoint, to be trained further on other data; "bundled" is the package's. It decides `model`
     # but for what the YAML's own `model:` says otherwise.
     model: str = ""
-    visual: str = ""  # a ViT of the visual encoder's sizes: Sapiens, MAE, timm, transformers
+    # a ViT of the visual encoder's sizes: Sapiens, MAE, timm, transformers. Or a checkpoint of ours: its visual encoder
+    # and what else works on prompts and has the same sizes
+    visual: str = ""
     # which pictures it expects (models/pretrained_vit.py); "auto": as the file or its folder says
     visual_norm: Literal["auto", "imagenet", "half"] = "auto"
     # wav2vec2 or HuBERT in transformers' format, which decides model.audio but for its adapter; or a banded Whisper
@@ -154,10 +162,12 @@ class PretrainConfig:
         for number, stage in enumerate(self.stages):
             if stage.learn == "vision" and not self.model.geometry_points:
                 return f"stages[{number}] learns geometry, but model.geometry_points is 0"
-            if stage.learn == "alignment" and self.data.resident:
-                return f"stages[{number}] learns alignment from prompts; leave data.resident out"
             if stage.clips % self.data.clips_per_subject:
                 return f"stages[{number}].clips is {stage.clips}; expected a multiple of data.clips_per_subject"
+        if self.data.heard and not self.data.resident:
+            return "data.heard needs data.resident"
+        if self.data.heard and self.model.audio.front_end == "mel":
+            return "data.heard is for a frozen speech encoder; the mel front end is augmented at each step"
         if self.data.refresh_offsets_at and not self.data.resident:
             return "data.refresh_offsets_at needs data.resident; elsewhere run python -m train.offsets"
         if self.init.model and (self.init.visual or self.init.audio):

@@ -20,6 +20,7 @@ from synclip_core.objectives.contrastive import contrastive_rows, positive_set
 from synclip_core.objectives.decorrelation import CrossCovariance, decorrelation_loss
 from synclip_core.objectives.identity import identity_contrast
 from synclip_core.objectives.reconstruction import reconstruction_loss
+from synclip_core.objectives.steadiness import between_share, within_share
 from train.config import AugmentConfig, LossConfig, StageConfig
 from train.data import augment
 from train.data.noise import Draws
@@ -85,7 +86,7 @@ def encode(
     vocal = model.vocal_head(centered)
     ambient = model.ambient_tokens(view.prompts)
     # 2. audio tokens
-    layers, sound = listen(model, batch.audio.to(device), augmentation, noise)
+    layers, sound = listen(model, batch, augmentation, noise)
     audio = model.heard(layers, context=False)
     # 3. bypass 1 and both decodings on a few frames of each clip
     chosen = noise.order(frames)[:, : stage.reconstruct].to(device)
@@ -112,9 +113,13 @@ def encode(
     shared |= {"identity": identity.float(), "vocal_of": vocal_of.float(), "ambient": ambient_of.float(), "face": valid}
     if loss.identity_contrast:
         shared["person"] = batch.person.to(device)[:, None].expand(-1, chosen.shape[1]).flatten()
+    own["steadiness"] = within_share(identity.unflatten(0, (clips, -1)), valid[rows, chosen]) + between_share(
+        vocal, valid
+    )
     if model.has_context:
         own["context_scale"], more = in_context(model, view.prompts[..., VOCAL, :], layers, batch, loss, noise)
         shared |= more
+        own["steadiness"] = own["steadiness"] + between_share(more["vocal_context"], valid)
     if model.config.geometry_points and loss.geometry:
         error = geometry_error(model.geometry_head(centered), view.geometry.to(device), valid)
         own["geometry"] = error.sum()
@@ -142,7 +147,7 @@ def encode_alignment(
     device = model.logit_scale.device
     prompts = batch.prompts.to(device)
     vocal = model.vocal_head(model.vocal_head.centered(prompts, batch.valid.to(device)))
-    layers, sound = listen(model, batch.audio.to(device), augmentation, noise)
+    layers, sound = listen(model, batch, augmentation, noise)
     own = {}
     own["scale"], shared = contrasted(model, model.heard(layers, context=False), vocal, sound, batch, loss)
     if model.has_context:
@@ -254,11 +259,14 @@ def motion_keep(config: VisualConfig, odds: Tensor, frames: int, noise: Draws) -
     return face_preserving_keep(hidden, odds, config.face_mask_ratio)
 
 
-def listen(
-    model: SyncLipMAE, waveform: Tensor, augmentation: AugmentConfig, noise: Draws
-) -> tuple[list[Tensor], Tensor]:
+def listen(model: SyncLipMAE, batch: Batch, augmentation: AugmentConfig, noise: Draws) -> tuple[list[Tensor], Tensor]:
     """Layers of the front end, [B, T, width] each, and the features [B, T, F] whose self-similarity widens the positive
     set."""
+    device = model.logit_scale.device
+    if batch.heard is not None:
+        layers = list(batch.heard.to(device).float().chunk(model.config.audio.depth, -1))
+        return layers, layers[-1]
+    waveform = batch.audio.to(device)
     with full_precision(waveform.device):
         waveform = degrade_sound(waveform, augmentation.sound, noise)
     if isinstance(model.front_end, MelFrontEnd):
@@ -316,6 +324,8 @@ def compare(
     if "person" in everyone:
         parts["identity"] = identity_contrast(everyone["identity"], everyone["person"])
         total = total + loss.identity_contrast * parts["identity"]
+    parts["steadiness"] = own["steadiness"]
+    total = total + loss.steadiness * parts["steadiness"]
     if "geometry" in own:
         shares = len(everyone["face"]) // len(shared["face"])
         parts["geometry"] = own["geometry"] / (everyone["face"].sum() / shares).clamp_min(1)

@@ -26,7 +26,8 @@ from synclip_core.errors import SyncLipError
 from synclip_core.models.settings import to_dict
 from train import distributed
 from train.config import PretrainConfig, load_config
-from train.data.resident import ResidentClips, ResidentSampler, refresh_offsets
+from train.data.heard import hear_all
+from train.data.resident import ResidentClips, ResidentSampler, refresh_offsets, resident_prompts
 from train.data.sampling import ClipSource, ClipStore, Prefetcher, Sampler
 from train.engine import MakeEngine, OneProcess, launched
 from train.journal import Journal
@@ -106,6 +107,9 @@ def pretrain(
     run = Run(config, out, device, make_engine, begin=not (out / "last.safetensors").exists())
     run.resume()
     run.end_after(minutes, began)
+    if isinstance(store, ResidentClips) and data.heard:
+        strength = config.augment.sound
+        store.heard = hear_all(run.average, store, data.heard, strength, config.seed, out / "heard")
     end = min(run.ends[-1], stop_at or run.ends[-1])
     first = distributed.rank() == 0
     with tqdm(total=run.ends[-1], initial=run.step, desc="pretrain", unit="step", disable=not first) as bar, journal:
@@ -129,6 +133,8 @@ def train_stage(
     config, stage, stop = run.config, run.stage, min(end, run.ends[run.stage_index])
     sampler: Sampler | ResidentSampler
     if isinstance(store, ResidentClips):
+        resting = stage.learn == "alignment"
+        store.prompts = resident_prompts(run.average, store, stage, config.augment, config.seed) if resting else None
         sampler = ResidentSampler(store, config.data, stage, config.seed, run.clips)
     else:
         source: ClipSource = store

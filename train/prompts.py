@@ -50,15 +50,24 @@ class PromptStore:
 @torch.inference_mode()
 def clip_prompts(model: SyncLipMAE, clip: Clip, augmentation: AugmentConfig, noise: Draws) -> Tensor:
     """Vocal prompts of all frames, [T, width]; one draw of the augmentation for the whole clip."""
-    device = model.logit_scale.device
+    shown = (torch.from_numpy(x) for x in (clip.crops, clip.geometry, clip.regions()))
+    return prompts_of(model, *shown, clip.margin, augmentation, noise)
+
+
+@torch.inference_mode()
+def prompts_of(
+    model: SyncLipMAE,
+    crops: Tensor,
+    geometry: Tensor,
+    regions: Tensor,
+    margin: float,
+    augmentation: AugmentConfig,
+    noise: Draws,
+) -> Tensor:
+    """crops: [T, S, S, 3] uint8; geometry: [T, 60, 2]; regions: [T, 5, 4]. Returns [T, width]."""
+    device, size = model.logit_scale.device, model.config.visual.image_size
     images, _, regions = augment.geometric(
-        torch.from_numpy(clip.crops)[None],
-        torch.from_numpy(clip.geometry)[None],
-        torch.from_numpy(clip.regions())[None],
-        clip.margin,
-        model.config.visual.image_size,
-        augmentation.geometric,
-        noise,
+        crops[None], geometry[None], regions[None], margin, size, augmentation.geometric, noise
     )
     images = degrade_frames(augment.photometric(images, augmentation.photometric, noise), augmentation.degrade, noise)[
         0

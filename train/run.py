@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from synclip_core.checkpoint import load_checkpoint, read_safetensors, save_checkpoint
+from synclip_core.checkpoint import is_checkpoint, load_checkpoint, read_safetensors, save_checkpoint
 from synclip_core.errors import SyncLipError
 from synclip_core.models.pretrained import load_speech_encoder, speech_config
 from synclip_core.models.pretrained_vit import load_vit
@@ -248,7 +248,10 @@ def build(config: PretrainConfig) -> SyncLipMAE:
     if config.init.audio:
         load_speech_encoder(model.front_end, config.init.audio)
     if config.init.visual:
-        load_vit(model.visual, config.init.visual, config.init.visual_norm)
+        if is_checkpoint(config.init.visual):
+            take_visual(model, load_checkpoint(config.init.visual).model)
+        else:
+            load_vit(model.visual, config.init.visual, config.init.visual_norm)
     if config.init.model:
         path = checkpoint_path(config.init.model)
         try:
@@ -256,6 +259,25 @@ def build(config: PretrainConfig) -> SyncLipMAE:
         except RuntimeError as error:
             raise SyncLipError(f"{path}: the sizes of `model:` are not those of this checkpoint: {error}") from error
     return model
+
+
+ON_PROMPTS = ("visual.", "identity_proj.", "ambient_proj.", "geometry_head.", "decoder.")
+
+
+def take_visual(model: SyncLipMAE, other: SyncLipMAE) -> None:
+    """The visual encoder of another model, which must fit, and what works on its prompts where it does.
+
+    Raises SyncLipError where the encoders differ in size.
+    """
+    own, given = model.state_dict(), other.state_dict()
+    fits = {name: given[name] for name in own if name in given and given[name].shape == own[name].shape}
+    lacking = [name for name in own if name.startswith("visual.") and name not in fits]
+    if lacking:
+        raise SyncLipError(
+            f"init.visual: the checkpoint's encoder has other sizes ({lacking[0]}); set model.visual as its"
+        )
+    whole = [part for part in ON_PROMPTS if all(name in fits for name in own if name.startswith(part))]
+    model.load_state_dict(own | {name: value for name, value in fits.items() if name.startswith(tuple(whole))})
 
 
 def learning_rate(step: int, stage: StageConfig, optim: OptimConfig, passed: float = 0.0) -> float:
