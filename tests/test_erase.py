@@ -1,0 +1,74 @@
+"""Closed-form erasure: what is taken out cannot be read any more, and what is left is left alone."""
+
+import torch
+
+from synclip_core.models.config import SyncLipMAEConfig
+from synclip_core.models.settings import from_dict
+from synclip_core.models.synclipmae import SyncLipMAE
+from synclip_core.objectives.steadiness import between_share
+from train.erase import Seen, erase, erasing, steadying
+from train.evaluation.ridge import Ridge, r2
+
+MODEL = {
+    "dim": 16,
+    "visual": {"image_size": [32, 32], "width": 32, "depth": 1, "heads": 2, "stem_widths": [8, 8, 8]},
+    "audio": {"width": 80, "depth": 4},
+    "context": {"depth": 1, "width": 16},
+    "decoder": {"width": 16, "depth": 1, "heads": 2},
+}
+
+
+def told(x: torch.Tensor, y: torch.Tensor) -> float:
+    """R2 of the second half, by a reader fitted on the first."""
+    half = len(x) // 2
+    return float(r2(Ridge.fit(x[:half].numpy(), y[:half].numpy())(x[half:].numpy()), y[half:].numpy()))
+
+
+def frames(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Prompts that mix pose, mouth, the clip's person and something else; of 40 clips."""
+    generator = torch.Generator().manual_seed(0)
+    pose, mouth, rest = (torch.randn(count, n, generator=generator).double() for n in (3, 1, 20))
+    clip = torch.randint(40, (count,), generator=generator)
+    person = 3 * torch.randn(40, 3, generator=generator).double()[clip]
+    mix = torch.randn(27, 32, generator=generator).double()
+    return torch.cat([pose, mouth, rest, person], 1) @ mix, pose, mouth, clip
+
+
+def test_an_erased_concept_cannot_be_read_and_the_rest_can() -> None:
+    x, pose, mouth, _ = frames()
+    change = erasing(x, pose)
+    left = x @ change.matrix.T + change.shift
+    assert told(x, pose) > 0.99 and told(left, pose) < 0.02
+    assert told(left, mouth) > 0.9
+    assert (left - x).abs().mean() < 0.6 * x.abs().mean()
+
+
+def test_steadying_takes_out_where_clips_differ_and_nothing_else() -> None:
+    x, _, mouth, clip = frames()
+    change = steadying(x, clip)
+    left = x @ change.matrix.T + change.shift
+    shares = [
+        float(between_share(torch.stack([y[clip == c][:60] for c in range(40)]), torch.ones(40, 60, dtype=torch.bool)))
+        for y in (x, left)
+    ]
+    assert shares[0] > 0.2 and shares[1] < 0.05
+    assert told(left, mouth) > 0.9
+    same = steadying(x, clip, share=1.01)
+    torch.testing.assert_close(same.matrix, torch.eye(32).double())
+
+
+def test_the_tokens_of_a_model_lose_what_they_must_not_tell() -> None:
+    x, pose, mouth, clip = frames()
+    model = SyncLipMAE(from_dict(SyncLipMAEConfig, MODEL, "test")).eval()
+    prompts = torch.stack([x, x, x], 1)
+    model.requires_grad_(False)
+    before = model.vocal_head.proj(x.float())
+    ambient = model.ambient_tokens(prompts.float())
+    erase(model, Seen(prompts, pose, mouth, clip))
+    identity, vocal = model.identity_tokens(prompts.float()).double(), model.vocal_head.proj(x.float()).double()
+    context = model.vocal_context.embed(x.float()).double()
+    for token in (identity, vocal, context):
+        assert told(token, pose) < 0.05
+    assert told(identity, mouth) < 0.05 and told(vocal, mouth) > 0.5
+    assert told(before.double(), pose) > 0.2
+    torch.testing.assert_close(model.ambient_tokens(prompts.float()), ambient)
