@@ -1,10 +1,10 @@
 """`python -m train.erase --checkpoint IN --data SHARDS --out OUT`: takes out of tokens what they must not tell.
 
-Training makes it little, not nothing: a head that turns moves the lips' picture, and a person's mouth has a look of its
-own. What is left and linear can be taken out in closed form with the least change to a token (LEACE, Belrose et al.
-2023, arXiv 2306.03819), by maps that are folded into the layers that read the prompts; inference costs the same.
-Identity tokens lose the mouth's opening and the pose of the head, vocal tokens the pose and the directions in which
-clips differ most.
+Training makes it little, not nothing: a head that turns moves the lips' picture. What is left and linear can be taken
+out in closed form with the least change to a token (LEACE, Belrose et al. 2023, arXiv 2306.03819), by maps that are
+folded into the layers that read the prompts; inference costs the same. Vocal tokens lose the pose of the head, ambient
+tokens the mouth's opening, identity tokens both and what vocal tokens say most of; in each case what tells of it from
+clip to clip and what tells of its motion within one.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from synclip_core.errors import SyncLipError
 from synclip_core.media.crop import model_frames
 from synclip_core.media.geometry import GEOMETRY_POINTS, REGION_POINTS
 from synclip_core.models.synclipmae import SyncLipMAE
-from synclip_core.models.visual_encoder import IDENTITY, VOCAL
+from synclip_core.models.visual_encoder import AMBIENT, IDENTITY, VOCAL
 from train.attributes.eyes import head_pose
 from train.data.clip import Clip
 from train.data.sampling import ClipStore
 
 STRIDE = 2  # every second frame: neighbours say the same
 BLOCK = 128  # frames encoded at once
-SHARE = 0.5  # a direction of vocal prompts with more of its variance between clips than this is taken out
+LEADING = 4  # directions of the vocal tokens that identity tokens lose
 TINY = 1e-6  # of the largest variance: directions below it are noise
 
 
@@ -78,6 +78,9 @@ class Map(NamedTuple):
     matrix: Tensor
     shift: Tensor
 
+    def of(self, x: Tensor) -> Tensor:
+        return x @ self.matrix.T + self.shift
+
     def after(self, first: "Map") -> "Map":
         return Map(self.matrix @ first.matrix, self.matrix @ first.shift + self.shift)
 
@@ -92,30 +95,30 @@ def whitening(x: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * inverse) @ vectors.T, (vectors * (root * kept)) @ vectors.T
 
 
-def erasing(x: Tensor, concept: Tensor) -> Map:
-    """LEACE: the map after which no linear reader finds `concept` [N, C] in x [N, D], with the least change."""
+def erasing(x: Tensor, concept: Tensor, clip: Tensor) -> Map:
+    """LEACE: the map after which no linear reader finds `concept` [N, C] in x [N, D], with the least change; nor its
+    motion in x's, each clip's mean taken out of both."""
+    whole = _erasing(x, concept)
+    left = whole.of(x)
+    motion = _erasing(_within(left, clip), _within(concept, clip)).matrix
+    mean = left.mean(0)
+    return Map(motion, mean - motion @ mean).after(whole)
+
+
+def _erasing(x: Tensor, concept: Tensor) -> Map:
     white, back = whitening(x)
     covariance = (x - x.mean(0)).T @ (concept - concept.mean(0)) / len(x)
-    basis = torch.linalg.svd(white @ covariance, full_matrices=False)
-    directions = basis.U[:, basis.S > 1e-6 * basis.S.max().clamp_min(1e-12)]
-    return _without(x, white, back, directions)
-
-
-def steadying(x: Tensor, clip: Tensor, share: float = SHARE) -> Map:
-    """Takes out the directions of which more than `share` of the variance lies between the means of clips."""
-    white, back = whitening(x)
-    spread = (x - x.mean(0)) @ white
-    _, place, counts = clip.unique(return_inverse=True, return_counts=True)
-    means = torch.zeros(len(counts), x.shape[1], dtype=x.dtype).index_add_(0, place, spread) / counts[:, None]
-    between = (means * counts[:, None]).T @ means / len(x)
-    values, vectors = torch.linalg.eigh(between)
-    return _without(x, white, back, vectors[:, values > share])
-
-
-def _without(x: Tensor, white: Tensor, back: Tensor, directions: Tensor) -> Map:
-    """x less what lies along `directions` [D, K] of whitened space."""
+    found = torch.linalg.svd(white @ covariance, full_matrices=False)
+    directions = found.U[:, found.S > 1e-6 * found.S.max().clamp_min(1e-12)]
     removed = back @ directions @ directions.T @ white
     return Map(torch.eye(x.shape[1], dtype=x.dtype) - removed, removed @ x.mean(0))
+
+
+def _within(x: Tensor, clip: Tensor) -> Tensor:
+    """Each clip's mean taken out. x: [N, D]; clip: [N]."""
+    _, place, counts = clip.unique(return_inverse=True, return_counts=True)
+    means = torch.zeros(len(counts), x.shape[1], dtype=x.dtype).index_add_(0, place, x) / counts[:, None]
+    return x - means[place]
 
 
 @torch.no_grad()
@@ -133,17 +136,24 @@ def readers(model: SyncLipMAE) -> Iterator[nn.Linear]:
         yield model.vocal_context.embed
 
 
-def erase(model: SyncLipMAE, seen: Seen, share: float = SHARE) -> None:
-    """Changes the model's layers in place. Raises SyncLipError where the model centres vocal prompts itself."""
-    if model.config.vocal.center:
-        raise SyncLipError("this model takes each clip's mean out of its vocal prompts by itself")
-    identity, vocal = seen.prompts[:, IDENTITY], seen.prompts[:, VOCAL]
-    fold(model.identity_proj, erasing(identity, torch.cat([seen.mouth, seen.pose], 1)))
-    first = steadying(vocal, seen.clip, share)
-    moved = vocal @ first.matrix.T + first.shift
-    change = erasing(moved, seen.pose).after(first)
+def erase(model: SyncLipMAE, seen: Seen) -> None:
+    """Changes the model's layers in place."""
+    vocal = seen.prompts[:, VOCAL]
+    change = erasing(vocal, seen.pose, seen.clip)
     for layer in readers(model):
         fold(layer, change)
+    with torch.inference_mode():
+        said = leading(model.vocal_tokens(vocal.float()[:, None], context=False)[:, 0].double(), LEADING)
+    unwanted = torch.cat([seen.mouth, seen.pose, said], 1)
+    fold(model.identity_proj, erasing(seen.prompts[:, IDENTITY], unwanted, seen.clip))
+    fold(model.ambient_proj, erasing(seen.prompts[:, AMBIENT], seen.mouth, seen.clip))
+
+
+def leading(x: Tensor, count: int) -> Tensor:
+    """[N, D] -> [N, count]: along the directions in which x varies most."""
+    centered = x - x.mean(0)
+    vectors = torch.linalg.eigh(centered.T @ centered).eigenvectors
+    return centered @ vectors[:, -count:]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -153,13 +163,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", required=True, help="shards of train.prepare, with landmarks; the training split")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--clips", type=int, default=400, help="how many clips to look at, evenly over the split")
-    parser.add_argument("--share", type=float, default=SHARE, help="see SHARE; 2: no direction is taken for a person")
     options = parser.parse_args(arguments)
     try:
         loaded = load_checkpoint(options.checkpoint)
         store = ClipStore(options.data, "train", 0.1)
         keys = list(store.meta)[:: max(1, len(store.meta) // options.clips)]
-        erase(loaded.model, look(loaded.model, tqdm((store[key] for key in keys), "look", len(keys))), options.share)
+        erase(loaded.model, look(loaded.model, tqdm((store[key] for key in keys), "look", len(keys))))
         save_checkpoint(options.out, loaded.model, loaded.metadata)
     except SyncLipError as error:
         print(f"erase: {error}", file=sys.stderr)
