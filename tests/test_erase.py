@@ -61,6 +61,7 @@ def test_a_concept_s_motion_within_clips_is_erased_as_well() -> None:
 
 def test_the_tokens_of_a_model_lose_what_they_must_not_tell() -> None:
     x, pose, mouth, clip = frames()
+    torch.manual_seed(0)
     model = SyncLipMAE(from_dict(SyncLipMAEConfig, MODEL, "test")).eval()
     prompts = torch.stack([x, x, x], 1)
     model.requires_grad_(False)
@@ -77,4 +78,5 @@ def test_the_tokens_of_a_model_lose_what_they_must_not_tell() -> None:
     assert (
         told(ambient.double(), mouth) > 0.2 and told(after.double(), mouth) < 0.05 and told(after.double(), pose) > 0.2
     )
-    assert told(vocal, identity) < 0.1 and told(before.double(), seen_before) > 0.2
+    said = leading(model.vocal_head.norm(vocal.float()).double(), LEADING)
+    assert told(seen_before, said) > 0.5 and told(identity, said) < 0.05
