@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.long_clip import FPS, write_clip
-from benchmarks.memory import memory_mb
+from benchmarks.shared.long_clip import FPS, write_clip
+from benchmarks.shared.memory import memory_mb
 from synclip_core.demo import CLIP
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.long_clip import FPS, write_clip
-from benchmarks.memory import memory_mb
+from benchmarks.shared.long_clip import FPS, write_clip
+from benchmarks.shared.memory import memory_mb
 from synclip_core.demo import CLIP
 
 JOBS = ("score", "classify", "tokens")

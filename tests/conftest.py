@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# Tests are imported one by one (importlib mode); this lets them share helper modules of this folder.
-sys.path.insert(0, str(Path(__file__).parent))
+# Tests are imported one by one (importlib mode); this lets them share the modules of helpers/.
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 # A script's background job has Ctrl-C ignored, and so would the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

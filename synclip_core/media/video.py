@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..clock import Times, tick_count
 from ..errors import SyncLipError
 from .container import PathLike, decoded, open_video
 from .picture import PictureReader
 from .span import video_span
-from .timing import Times, tick_count
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

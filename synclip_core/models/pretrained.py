@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import SyncLipError
+from .audio.local_whisper import LocalWhisper
+from .audio.speech import SpeechEncoder
+from .audio.whisper import HEAD, POSITIONS, WhisperFrontEnd, sinusoids
 from .config import AudioConfig
-from .local_whisper import LocalWhisper
-from .speech import SpeechEncoder
-from .whisper import HEAD, POSITIONS, WhisperFrontEnd, sinusoids
 
 
 def speech_config(path: str | Path) -> AudioConfig:
@@ -139,7 +139,7 @@ def _load_banded(front_end: LocalWhisper, path: Path) -> None:
     try:
         front_end.load_state_dict({name: tensor.float() for name, tensor in read_tensors(path).items()})
     except RuntimeError as error:
-        raise SyncLipError(f"{path}: no banded Whisper of these sizes (train.localise_whisper): {error}") from error
+        raise SyncLipError(f"{path}: no banded Whisper of these sizes (tools.localise_whisper): {error}") from error
 
 
 def _load_whisper(front_end: WhisperFrontEnd, path: Path) -> None:

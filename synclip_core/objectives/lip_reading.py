@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ..models.vsr import LipReader, hybrid_loss
+from ..reading.network import LipReader, hybrid_loss
 
 
 class LipReadingLoss(nn.Module):

@@ -8,10 +8,10 @@ from typing import Any
 from .attempts import Attempt, Attempts
 from .batch import Batch
 from .check import missing_classes
-from .client import Client
 from .journal import Event
-from .transport import Refused, Unreachable
-from .workflow import Workflow
+from .server.client import Client
+from .server.transport import Refused, Unreachable
+from .server.workflow import Workflow
 
 CAPACITY = 2  # one runs, one waits: the GPU has work while we collect and upload
 POLL_S = 2.0  # how often a server is asked when its websocket says nothing

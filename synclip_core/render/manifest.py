@@ -8,8 +8,8 @@ from typing import Any
 
 from ..errors import SyncLipError
 from .names import JOURNAL, RESULTS, safe_name, upload_name
+from .server.workflow import Graph, Target, Workflow, digest
 from .values import convert
-from .workflow import Graph, Target, Workflow, digest
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Labels of each frame that need no annotator: from the sound, from word times, from the tracker's landmarks.
 
 The bundled head is trained on these. Landmarks are in the canonical face square, where the head is upright and still
-(synclip_core/media/geometry.py); left and right are those of the picture. Every limit is a definition, not a finding.
+(synclip_core/faces/geometry.py); left and right are those of the picture. Every limit is a definition, not a finding.
 """
 
 import csv

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 
 from synclip_core.checkpoint import Checkpoint
+from synclip_core.dubbing.vace import Codec, edit_mask
 from synclip_core.errors import SyncLipError
-from synclip_core.lip_reading import FPS
-from synclip_core.media.crop import model_frames
+from synclip_core.faces.crop import model_frames
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.visual_encoder import VOCAL
-from synclip_core.models.vsr import LipReader, hybrid_loss
-from synclip_core.reader_file import load_reader
-from synclip_core.vace import Codec, edit_mask
+from synclip_core.reading.network import LipReader, hybrid_loss
+from synclip_core.reading.read import FPS
+from synclip_core.reading.reader_file import load_reader
 from train.data.sampling import ClipStore
+from train.data.texts import read_corpus, text_of
 from train.dubbing.config import DubLossConfig
 from train.dubbing.tokens import ClipTokens
 from train.dubbing.windows import Cut, DubBatch
-from train.vsr.corpus import read_corpus, text_of
-from train.vsr.features import whole_videos
+from train.reading.features import whole_videos
 
 NEAR = 3  # frames; tokens nearer than that are neither a pair nor a negative
 LEAST = 1e-4  # of a probability whose logarithm is taken

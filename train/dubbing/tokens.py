@@ -11,13 +11,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from synclip_core.checkpoint import Checkpoint
-from synclip_core.commands.atomic import atomic_path
+from synclip_core.files.atomic import atomic_path
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
-from train import distributed
 from train.data.clip import Clip
 from train.data.noise import Noise
 from train.data.sampling import ClipStore
-from train.prompts import PLAIN, clip_prompts
+from train.engine import distributed
+from train.pretrain.prompts import PLAIN, clip_prompts
 
 KEPT = ("audio", "vocal", "seen", "heard", "prompts", "regions")
 
