@@ -1,4 +1,4 @@
-"""`python -m train.encode_prompt`: the text that all dubbing samples share. It is train/dubbing/wan/encode_prompt.py."""
+"""`python -m train.encode_prompt`: the text of all dubbing samples. It is train/dubbing/wan/encode_prompt.py."""
 
 import sys
 

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     with bar("render", "row") as progress:
 
         def show(batch: "Batch") -> None:
-            doing = [f"{lane.client.url.split('//')[1]}: {lane.now}" for lane in batch.lanes if lane.now]
+            doing = [f"{lane.url.split('//')[1]}: {lane.now}" for lane in batch.lanes if lane.now]
             progress(batch.total - len(batch.rows), batch.total, ", ".join(doing))
 
         options = {"retries": args.retries, "patience": args.patience, "replace": args.replace}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..text import shorten
 from .check import check_servers
 from .journal import check_same_job, read_state
 from .manifest import Row
@@ -47,6 +48,5 @@ def render_table(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _shorten(text: str) -> str:
-    from ..text import shorten
 
     return shorten(" ".join(text.split()), _WIDEST)

@@ -23,6 +23,7 @@ class Lane:
 
     def __init__(self, batch: Batch, client: Client, workflow: Workflow, capacity: int = CAPACITY) -> None:
         self.batch, self.client, self.workflow, self.capacity = batch, client, workflow, capacity
+        self.url = client.url
         self.attempts = Attempts(batch, client)
         self.orphans: dict[str, Event] = {}  # given up when the server was lost; perhaps it still has them
         self.now = ""  # what it does, for the progress bar

@@ -11,10 +11,10 @@ import av.error
 import numpy as np
 
 from ..clock import TICK_RATE
-from ..errors import SyncLipError
+from ..errors import SyncLipError, describe
 from ..files.atomic import AtomicFile, close_quietly, write_error
 from ..media.audio import NativeReader
-from ..media.container import MEDIA_ERRORS, MOV_OPTIONS, PathLike, describe, find_video, open_input
+from ..media.container import MEDIA_ERRORS, MOV_OPTIONS, PathLike, find_video, open_input
 from ..media.encode import AudioEncoder, encoder_for
 from ..media.span import video_span
 

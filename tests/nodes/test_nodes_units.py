@@ -30,7 +30,7 @@ def pack():
 
 
 def error_of(pack):
-    return sys.modules[pack("boxes").SyncLipError.__module__].SyncLipError
+    return sys.modules[pack("faces.boxes").SyncLipError.__module__].SyncLipError
 
 
 def test_importing_the_pack_does_nothing():
@@ -58,31 +58,31 @@ def test_importing_the_pack_does_nothing():
     ],
 )
 def test_boxes_of_other_packs_give_their_centre(pack, boxes):
-    assert pack("boxes").point_of_boxes(boxes) == (20, 40)
+    assert pack("faces.boxes").point_of_boxes(boxes) == (20, 40)
 
 
 @pytest.mark.parametrize("boxes", [[], [[]], None, [1, 2, 3], {"score": 1}, "10,20,30,60"])
 def test_what_is_no_box_is_refused(pack, boxes):
     with pytest.raises(error_of(pack), match="expected boxes of x0, y0, x1, y1"):
-        pack("boxes").point_of_boxes(boxes)
+        pack("faces.boxes").point_of_boxes(boxes)
 
 
 def test_mask_gives_the_centre_of_its_first_painted_frame(pack):
     mask = torch.zeros(3, 50, 80)
     mask[1, 10:20, 30:50] = 1
     mask[2] = 1
-    assert pack("boxes").point_of_mask(mask) == (40, 15)
+    assert pack("faces.boxes").point_of_mask(mask) == (40, 15)
     with pytest.raises(error_of(pack), match="black everywhere"):
-        pack("boxes").point_of_mask(torch.zeros(2, 8, 8))
+        pack("faces.boxes").point_of_mask(torch.zeros(2, 8, 8))
 
 
 def tokens(pack, kind, length, model="a"):
-    values = pack("values")
+    values = pack("shared.values")
     return values.Tokens(kind, np.ones((length, 4), np.float32), np.ones(length, bool), model)
 
 
 def test_streams_pair_when_they_differ_by_a_codec_frame_only(pack):
-    paired = pack("values").paired
+    paired = pack("shared.values").paired
     audio, vocal = paired(tokens(pack, "audio", 103), tokens(pack, "vocal", 100))
     assert len(audio.values) == len(vocal.values) == len(audio.mask) == 100
     with pytest.raises(error_of(pack), match=r"audio_tokens last 4.24 s \(106 tokens\), vocal_tokens 4.00 s"):
@@ -99,7 +99,7 @@ def report(verdict, lag=None, words=""):
 
 
 def test_panel_says_verdict_in_colour_and_marks_the_lag(pack):
-    panel = pack("panel")
+    panel = pack("shared.panel")
     for verdict, lag in (("in_sync", 0), ("audio_early", 5), ("audio_late", -7)):
         picture = np.asarray(panel.draw_panel(report(verdict, lag)))
         colour = np.array(panel.COLOURS[verdict])
@@ -112,7 +112,7 @@ def test_panel_says_verdict_in_colour_and_marks_the_lag(pack):
 
 def test_panel_keeps_long_words_inside_and_takes_an_empty_curve(pack):
     words = "mouth and voice do not clearly match at any lag: cannot tell"
-    panel = pack("panel")
+    panel = pack("shared.panel")
     picture = np.asarray(panel.draw_panel(report("cannot_tell", words=words)))
     assert (picture[:, panel.RIGHT + 2 :] == panel.PAPER).all()
     empty = ScoreReport("a.mp4", "cannot_tell", curve=[None] * 31)
@@ -158,7 +158,7 @@ def test_workflows_have_a_thumbnail_and_an_api_twin():
 
 def attribute_report(pack, holds, labels=("speaking", "mouth_open")):
     """holds: bool [T] of the first label; nothing of the others. None in it: no face."""
-    attributes = sys.modules[pack("attributes_panel").AttributeReport.__module__]
+    attributes = sys.modules[pack("attributes.attributes_panel").AttributeReport.__module__]
     models = sys.modules[attributes.AttributeHead.__module__]
     groups = tuple(models.AttributeGroup(name, "multi", (name,), (0.5,), "frame") for name in labels)
     weight = np.zeros((len(labels), 2), np.float32)
@@ -170,7 +170,7 @@ def attribute_report(pack, holds, labels=("speaking", "mouth_open")):
 
 
 def test_attributes_panel_is_green_where_a_label_holds(pack):
-    panel = pack("attributes_panel")
+    panel = pack("attributes.attributes_panel")
     report = attribute_report(pack, [False] * 50 + [True] * 50)
     picture = np.asarray(panel.draw_attributes(report))
     assert picture.shape == (panel.HEAD + 2 * panel.ROW + panel.FOOT, 640, 3)
@@ -184,7 +184,7 @@ def test_attributes_panel_is_green_where_a_label_holds(pack):
 
 
 def test_attributes_panel_of_many_labels_shows_the_likeliest(pack):
-    panel = pack("attributes_panel")
+    panel = pack("attributes.attributes_panel")
     names = tuple(f"action_{k}" for k in range(35))
     report = attribute_report(pack, [True] * 30, names)
     report.labels[30].probability = 0.9

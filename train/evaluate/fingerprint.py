@@ -6,12 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import synclip_core
+from synclip_core.errors import SyncLipError
 
 # Folders and files of the library that stand after tokens, or beside them. What is not listed counts.
 DOWNSTREAM = (
-    "attributes", "bench", "cli", "commands", "decoding", "demo", "dubbing", "metrics", "objectives", "reading",
-    "render", "sync", "unisync", "cli.py", "plot.py", "report.py", "sync.py", "timeline.py", "transcript.py",
-    "verdict.py",
+    "attributes", "bench", "cli", "demo", "dubbing", "metrics", "objectives", "reading", "render", "sync", "unisync",
+    "text.py",
 )  # fmt: skip
 OTHER_WEIGHTS = ("synclip_", "reader_", "attributes")  # bundled files that no face net reads
 LIBRARIES = ("av", "numpy", "pillow", "torch")
@@ -25,10 +25,18 @@ def token_fingerprint() -> str:
 
 
 def fingerprint_of(package: Path, notes: list[str]) -> str:
-    """Of the sources of `package` that are not DOWNSTREAM, of its face nets, and of `notes`."""
+    """Of the sources of `package` that are not DOWNSTREAM, of its face nets, and of `notes`.
+
+    Raises SyncLipError where there are no sources or no face nets: a cache keyed by nothing would never be made anew.
+    """
     digest = hashlib.blake2b("\n".join(notes).encode(), digest_size=16)
     sources = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in DOWNSTREAM]
     nets = [p for p in package.glob("weights/*.safetensors") if not p.name.startswith(OTHER_WEIGHTS)]
+    if not sources or not nets:
+        raise SyncLipError(
+            f"{package}: {len(sources)} sources and {len(nets)} face networks (weights/*.safetensors) found; the cache "
+            "of tokens cannot tell whether it is stale, so install the package whole"
+        )
     for path in sorted([*sources, *nets]):
         digest.update(str(path.relative_to(package)).encode())
         digest.update(path.read_bytes())

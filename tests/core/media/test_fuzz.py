@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from media_clips import clicks, write_clip
 
+ROOT = Path(__file__).resolve().parents[3]
 COUNT = int(os.environ.get("SYNCLIP_FUZZ", "60"))
 BATCH = 20
 LIMIT_S = 20  # for one file

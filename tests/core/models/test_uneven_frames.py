@@ -178,7 +178,9 @@ def test_nodes_give_the_same_tokens(
     pack = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "uneven_pack", pack)
     spec.loader.exec_module(pack)
-    tracking, visual = (importlib.import_module(f"uneven_pack.nodes.{part}") for part in ("tracking", "visual"))
+    tracking, visual = (
+        importlib.import_module(f"uneven_pack.nodes.{part}") for part in ("faces.tracking", "tokens.visual")
+    )
     try:
         for size, margin, alike in ((SIDE, 0.0, 1 - 1e-5), (160, 0.25, 0.98)):
             faces, _ = tracking.track_file(CLIP, "auto", "hold", size, margin, "cpu")

@@ -13,6 +13,7 @@ from fake_provider import FakeProvider, TwoKinds, make_data
 
 import synclip_core
 from synclip_core.demo import CLIP
+from synclip_core.errors import SyncLipError
 from synclip_core.metrics.distance import distance_band
 from synclip_core.metrics.window_lag import window_lag
 from synclip_core.models.config import PROFILES, SyncLipMAEConfig
@@ -219,6 +220,13 @@ def test_the_cache_key_follows_sources_and_face_nets(tmp_path: Path) -> None:
     assert {"face_mesh.safetensors", "blazeface_full.safetensors"} <= {
         p.name for p in real.glob("weights/*.safetensors")
     }
+
+
+def test_a_cache_keyed_by_nothing_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "video.py").write_text("1")
+    with pytest.raises(SyncLipError, match="1 sources and 0 face networks"):
+        fingerprint_of(tmp_path, [])
 
 
 def test_report_is_plain_json(report: dict[str, Any]) -> None:
