@@ -208,9 +208,9 @@ def test_equal_names_are_told_apart_whatever_their_case():
     assert names == ["a.png", "4-A.png", "4-2-a.png", "4-3-a.png"]
 
 
-def test_the_readmes_example_is_right(tmp_path):
+def test_the_documented_example_is_right(tmp_path):
     root = Path(__file__).resolve().parents[3]
-    text = (root / "README.md").read_text(encoding="utf-8").split("```csv\n")[1].split("```")[0]
+    text = (root / "docs" / "batches.md").read_text(encoding="utf-8").split("```csv\n")[1].split("```")[0]
     (tmp_path / "jobs.csv").write_text(text)
     (tmp_path / "takes").mkdir()
     for name in ("intro.mp4", "interview.mp4", "trailer.mov"):
