@@ -1,4 +1,4 @@
-"""Attributes from motion tokens: linear heads on frozen features (papers/synclipmae.txt, sections 4.2 and 5)."""
+"""Attributes from motion tokens: linear heads on frozen features (SyncLipMAE, sections 4.2 and 5)."""
 
 from dataclasses import dataclass, field
 from typing import Any

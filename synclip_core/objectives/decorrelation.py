@@ -1,4 +1,4 @@
-"""Cross-covariance decorrelation of the three factors (papers/synclipmae.txt, section 3.3)."""
+"""Cross-covariance decorrelation of the three factors (SyncLipMAE, section 3.3)."""
 
 from itertools import combinations
 

@@ -1,4 +1,4 @@
-"""Lip reading from vocal-motion tokens (papers/synclipmae.txt, section 4.3): Conformer encoder, CTC branch, Transformer
+"""Lip reading from vocal-motion tokens (SyncLipMAE, section 4.3): Conformer encoder, CTC branch, Transformer
 decoder.
 """
 

@@ -1,4 +1,4 @@
-"""`train.evaluate attributes`: a head that is there, on a split (EVALUATION.md, Facial understanding)."""
+"""`train.evaluate attributes`: a head that is there, on a split (evaluation.md, Facial understanding)."""
 
 import tempfile
 from pathlib import Path

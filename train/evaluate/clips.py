@@ -1,4 +1,4 @@
-"""Which clips a split holds and which subset of the report each belongs to (clips.csv; EVALUATION.md, Sync)."""
+"""Which clips a split holds and which subset of the report each belongs to (clips.csv; evaluation.md, Sync)."""
 
 import csv
 from dataclasses import dataclass

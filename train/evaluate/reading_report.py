@@ -1,4 +1,4 @@
-"""Word and character error rates of a lip reader on the clips of a split that have a text (EVALUATION.md)."""
+"""Word and character error rates of a lip reader on the clips of a split that have a text (evaluation.md)."""
 
 from pathlib import Path
 from typing import Any

@@ -29,7 +29,7 @@ class VsrDataConfig:
 
 @dataclass(frozen=True)
 class AlignConfig:
-    """AV-SyncNet (papers/synctalklip.txt, equations 5 and 6): reading and alignment at once, the vocal head learns.
+    """AV-SyncNet (SyncTalklip, equations 5 and 6): reading and alignment at once, the vocal head learns.
 
     loss: "conv" is a learned convolution before the distance. audio: the adapter.
     """

@@ -1,4 +1,4 @@
-"""Word and character error rates (EVALUATION.md, Visual speech recognition)."""
+"""Word and character error rates (evaluation.md, Visual speech recognition)."""
 
 from dataclasses import dataclass, field
 

@@ -20,7 +20,7 @@ from train.reading.features import Utterance
 
 class Student(nn.Module):
     """The reader; the vocal head, which rests unless the config says otherwise; the visual encoder, where pictures
-    come instead of its prompts; with `align` the audio branch too (AV-SyncNet, papers/synctalklip.txt, section 3.2)."""
+    come instead of its prompts; with `align` the audio branch too (AV-SyncNet, SyncTalklip, section 3.2)."""
 
     def __init__(self, model: SyncLipMAE, reader: LipReader, config: VsrTrainConfig) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Eyes(nn.Module):
 
 
 class Listener(nn.Module):
-    """L1 distance of the audio and vocal tokens of each tick (papers/synctalklip.txt, equation 5)."""
+    """L1 distance of the audio and vocal tokens of each tick (SyncTalklip, equation 5)."""
 
     def __init__(self, model: SyncLipMAE, config: AlignConfig) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """`python -m train.vsr_tradeoff --config train/configs/vsr_tradeoff.yaml --out runs/tradeoff`: reading against sync.
 
-SyncTalklip's question (papers/synctalklip.txt, section 3.2): what does training to read do to the alignment of audio
+SyncTalklip's question (SyncTalklip, section 3.2): what does training to read do to the alignment of audio
 and vocal tokens, and what does the alignment loss cost in words? Each variant starts from the same reader and
 checkpoint; the table gives word errors and the sync figures of the same clips. Resumable.
 """

@@ -1,4 +1,4 @@
-"""The audio branch: all layers of a frozen speech encoder, adapted (papers/synclipmae, section 3.2)."""
+"""The audio branch: all layers of a frozen speech encoder, adapted (SyncLipMAE, section 3.2)."""
 
 from typing import Any
 

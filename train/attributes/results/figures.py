@@ -1,4 +1,4 @@
-"""Figures of one group of labels: accuracy, AUC, calibration, a line a class (EVALUATION.md, Facial understanding)."""
+"""Figures of one group of labels: accuracy, AUC, calibration, a line a class (evaluation.md, Facial understanding)."""
 
 from collections.abc import Sequence
 from typing import Any

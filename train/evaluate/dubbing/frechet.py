@@ -1,4 +1,4 @@
-"""Frechet distance between the looks, and between the motion, of two sets of videos (EVALUATION.md: FID, FVD).
+"""Frechet distance between the looks, and between the motion, of two sets of videos (evaluation.md: FID, FVD).
 
 FID (Heusel et al. 2017) asks Inception's features and FVD those of I3D; here the tokens of an embedding of faces
 answer, so the numbers compare with others of the same embedding only, and with no published FID or FVD.

@@ -1,4 +1,4 @@
-"""What is measured of one dubbed video, against its source, pixel by pixel (EVALUATION.md, Dubbing)."""
+"""What is measured of one dubbed video, against its source, pixel by pixel (evaluation.md, Dubbing)."""
 
 from collections.abc import Sequence
 

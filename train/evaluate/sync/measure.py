@@ -24,7 +24,7 @@ from .tokens import Tokens, watched, with_audio
 Made = TypeVar("Made")
 WHOLE = "whole"
 LITTLE_SPEECH = 0.35  # a clip with speech in a smaller share of its ticks is reported as "little speech"
-NEGATIVE_SHIFT = 3  # smallest shift that counts as out of sync (EVALUATION.md: 3 to 12 frames)
+NEGATIVE_SHIFT = 3  # smallest shift that counts as out of sync (evaluation.md: 3 to 12 frames)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class ClipMeasure:
 
 
 def read_curve(tokens: Tokens, ends: bool) -> Reading:
-    """The lag by EVALUATION.md's definition, and its alternatives beside it."""
+    """The lag by evaluation.md's definition, and its alternatives beside it."""
     heard, seen = tokens.counted(ends)
     band = distance_band(tokens.audio, tokens.vocal, valid=seen, heard=heard)
     curve = mean_curve(band)

@@ -1,4 +1,4 @@
-"""The sync tables of EVALUATION.md: every table a list of plain rows, one a kind of tokens, subset and part."""
+"""The sync tables of evaluation.md: every table a list of plain rows, one a kind of tokens, subset and part."""
 
 from collections.abc import Sequence
 from dataclasses import replace

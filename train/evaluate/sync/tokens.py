@@ -1,7 +1,7 @@
 """Tokens of one clip or cut, and which of its ticks know nothing of its ends.
 
 A temporal layer shows a token where its stream begins and ends. Both streams of a clip begin and end together, so an
-end alone can vote for lag 0: ticks whose context reaches past an end are left out (EVALUATION.md, No end effects).
+end alone can vote for lag 0: ticks whose context reaches past an end are left out (evaluation.md, No end effects).
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Foreign sound on short cuts: where nothing fits, lag 0 must win no more often than any other lag.
 
-A model that marks the ends of a clip in both streams finds foreign sound in sync (EVALUATION.md, No end effects).
+A model that marks the ends of a clip in both streams finds foreign sound in sync (evaluation.md, No end effects).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Does a single token tell whether it stands near an end of its clip? (EVALUATION.md, No end effects)
+"""Does a single token tell whether it stands near an end of its clip? (evaluation.md, No end effects)
 
 The same tick of the same clip is shown twice: near an end of one cut, and in the middle of another. Whatever is said
 there is then no help: a linear probe that tells the two apart better than by chance (AUC 0.5) has read the end itself.
