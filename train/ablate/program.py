@@ -85,7 +85,3 @@ def main(arguments: list[str] | None = None) -> int:
         columns = ["variant", "seeds", *(c for f in FIGURES for c in (f, f"paper {f}"))]
         print(format_table(group, [{c: row[c] for c in columns} for row in rows]) + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

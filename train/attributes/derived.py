@@ -4,7 +4,6 @@ The bundled head is trained on these. Landmarks are in the canonical face square
 (synclip_core/faces/geometry.py); left and right are those of the picture. Every limit is a definition, not a finding.
 """
 
-import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from synclip_core.errors import SyncLipError
+from synclip_core.files.table import read_rows
 
 from .dataset import Group
 from .features import Features
@@ -118,12 +118,11 @@ def read_words(data: Path) -> dict[str, list[tuple[float, float]]]:
     words: dict[str, list[tuple[float, float]]] = defaultdict(list)
     if not table.is_file():
         return words
-    with open(table, newline="", encoding="utf-8") as lines:
-        try:
-            for row in csv.DictReader(lines):
-                spoken = words[row["file"]]
-                if row["word"] not in ("sil", "sp"):
-                    spoken.append((float(row["start_s"]), float(row["end_s"])))
-        except (KeyError, ValueError) as error:
-            raise SyncLipError(f"{table}: expected columns file, start_s, end_s, word; {error!r}") from error
+    for row in read_rows(table, ("file", "start_s", "end_s", "word")):
+        spoken = words[row["file"]]
+        if row["word"] not in ("sil", "sp"):
+            try:
+                spoken.append((float(row["start_s"]), float(row["end_s"])))
+            except ValueError as error:
+                raise SyncLipError(f"{table}: start_s and end_s are seconds; {error}") from error
     return words

@@ -146,7 +146,3 @@ def main(arguments: list[str] | None = None) -> int:
     head = args.out / "attributes.safetensors"
     print(json.dumps({"out": str(head), "bytes": head.stat().st_size, "groups": report["kept"]}))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

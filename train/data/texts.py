@@ -1,12 +1,12 @@
 """What is said in which video: the layouts that lip-reading corpora are published in, and a plain CSV."""
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from synclip_core.errors import SyncLipError
+from synclip_core.files.table import read_rows
 
 Layout = Literal["csv", "aligned", "grid", "lrs"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
@@ -58,18 +58,15 @@ def text_of(corpus: dict[str, Spoken], file: str) -> Spoken | None:
 
 
 def _read_csv(path: Path) -> dict[str, Spoken]:
-    with open(path, newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    return {stem(row["file"]): Spoken(plain(row["text"])) for row in rows}
+    return {stem(row["file"]): Spoken(plain(row["text"])) for row in read_rows(path, ("file", "text"))}
 
 
 def _read_aligned(path: Path) -> dict[str, Spoken]:
     words: dict[str, list[tuple[str, float, float]]] = {}
-    with open(path, newline="", encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
-            said = words.setdefault(stem(row["file"]), [])
-            if row["word"] not in SILENCE:
-                said.append((plain(row["word"]), float(row["start_s"]), float(row["end_s"])))
+    for row in read_rows(path, ("file", "word", "start_s", "end_s")):
+        said = words.setdefault(stem(row["file"]), [])
+        if row["word"] not in SILENCE:
+            said.append((plain(row["word"]), float(row["start_s"]), float(row["end_s"])))
     return {file: _spoken(said) for file, said in words.items()}
 
 

@@ -55,7 +55,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 4
     print(json.dumps({file.name: file.stat().st_size for file in sorted(options.out.glob("*.safetensors"))}))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -270,7 +270,3 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         distributed.leave()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,10 +1,10 @@
 """Which clips a split holds and which subset of the report each belongs to (clips.csv; evaluation.md, Sync)."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from synclip_core.errors import SyncLipError
+from synclip_core.files.table import read_rows
 
 # Subsets in the order of the report. Absolute lag counts on the trusted ones only.
 SEEN, UNSEEN, WEB_REAL, WEB_GENERATED = "GRID seen speaker", "unseen trusted", "web real", "web generated"
@@ -42,8 +42,8 @@ def read_clips(data: Path, split: str, exclude: Path | None = None) -> tuple[lis
     exclude: a CSV with columns file, reason. SyncLipError when a table is missing, lacks a column or the split has no
     clip.
     """
-    rows = _read(data / "clips.csv", {"file", "split", "kind", "sync"})
-    reasons = {row["file"]: row["reason"] for row in _read(exclude, {"file", "reason"})} if exclude else {}
+    rows = read_rows(data / "clips.csv", ("file", "split", "kind", "sync"))
+    reasons = {row["file"]: row["reason"] for row in read_rows(exclude, ("file", "reason"))} if exclude else {}
     chosen = [row for row in rows if row["split"] == split]
     if not chosen:
         known = ", ".join(sorted({row["split"] for row in rows}))
@@ -55,16 +55,3 @@ def read_clips(data: Path, split: str, exclude: Path | None = None) -> tuple[lis
     ]
     left_out = [{"file": r["file"], "reason": reasons[r["file"]]} for r in chosen if r["file"] in reasons]
     return clips, left_out
-
-
-def _read(path: Path, columns: set[str]) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise SyncLipError(
-            f"{path}: expected a CSV table with columns {', '.join(sorted(columns))}; there is no such file"
-        )
-    with open(path, newline="", encoding="utf-8") as lines:
-        reader = csv.DictReader(lines)
-        missing = columns - set(reader.fieldnames or ())
-        if missing:
-            raise SyncLipError(f"{path}: lacks the column(s) {', '.join(sorted(missing))}")
-        return list(reader)

@@ -234,7 +234,3 @@ def main(argv: Sequence[str] | None = None, make_provider: MakeProvider = Pipeli
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0 if any(report["clips"].values()) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

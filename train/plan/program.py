@@ -73,7 +73,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 4
     print(json.dumps(report, indent=1) if options.json else text)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -42,7 +42,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 4
     print(f"{size / 1e6:.1f} MB")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

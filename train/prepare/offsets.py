@@ -21,12 +21,16 @@ from train.pretrain.validation import clip_tokens, without_ends
 
 
 def estimate(folder: Path, checkpoint: Path | None) -> dict[str, tuple[int, float]]:
-    """File -> (offset in frames, confidence) of videos whose sync is not trusted; shards are rewritten in place."""
+    """File -> (offset in frames, confidence) of videos whose sync is not trusted; shards are rewritten in place.
+
+    Raises SyncLipError where there are no shards."""
     model = load_checkpoint(checkpoint).model
     reach = max(model.config.reach())
     curves: dict[str, list[np.ndarray]] = defaultdict(list)
     lengths: dict[str, list[int]] = defaultdict(list)
     paths = sorted(folder.glob("*.tar"))
+    if not paths:
+        raise SyncLipError(f"{folder}: no shards (*.tar) here; write them with python -m train.prepare")
     for path in tqdm(paths, desc="offsets", unit="shard"):
         for key, parts in read_shard(path):
             meta = json.loads(parts["json"])
@@ -67,7 +71,3 @@ def main(arguments: list[str] | None = None) -> int:
     rows = {file: {"offset": o, "confidence": round(c, 3)} for file, (o, c) in sorted(found.items())}
     print(json.dumps(rows, indent=1))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,8 +7,10 @@ so a finished one is skipped on the next run. --processes works on several shard
 """
 
 import argparse
-import csv
 import json
+import os
+import re
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ from synclip_core.faces.crop import decode_side
 from synclip_core.faces.selection import TrackCollector, select_tracks
 from synclip_core.faces.track_output import TrackChunk
 from synclip_core.faces.tracking import FaceTracker, TrackOptions
+from synclip_core.files.table import read_rows
 from synclip_core.media.audio import read_audio
 from synclip_core.media.info import probe
 from synclip_core.media.video import iter_ticks
@@ -48,11 +51,9 @@ def list_videos(folder: Path) -> list[dict[str, Any]]:
     """Rows with file, split, kind, sync, subject, source, licence. Raises SyncLipError when there is nothing."""
     table = folder / "clips.csv"
     if table.is_file():
-        with open(table, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        missing = {"file", "split"} - set(rows[0] if rows else {})
-        if missing:
-            raise SyncLipError(f"{table}: expected columns file and split, without {', '.join(sorted(missing))}")
+        rows = read_rows(table, ("file", "split"))
+        if not rows:
+            raise SyncLipError(f"{table}: names no video")
         return [
             {
                 "file": row["file"],
@@ -217,7 +218,17 @@ def _written(folder: Path, out: Path, groups: list[Group], processes: int) -> It
 
 
 def _one_thread() -> None:
+    """How a process of the pool begins. Ctrl-C reaches it too: it goes without a word, and the parent speaks."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     torch.set_num_threads(1)
+
+
+def _part(text: str) -> tuple[int, int]:
+    """argparse type: "I/N", part I (from 0) of N."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or not int(found[1]) < int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected I/N such as 0/4, I from 0 to N - 1")
+    return int(found[1]), int(found[2])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -229,7 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--layout", choices=list(CORPORA), help="a corpus as published, instead of clips.csv or videos")
     parser.add_argument("--seed", type=int, default=0, help="of the splits that a corpus does not have")
     parser.add_argument("--processes", type=int, default=1, help="that work beside each other, a shard each")
-    parser.add_argument("--part", default="0/1", metavar="I/N", help="work on part I of N, one process each")
+    parser.add_argument(
+        "--part", type=_part, default=(0, 1), metavar="I/N", help="work on part I of N, one process each"
+    )
     parser.add_argument(
         "--face",
         type=int,
@@ -240,20 +253,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     face = -(-options.face // WHOLE) * WHOLE
     try:
-        index, count = (int(x) for x in options.part.split("/"))
         layout, data = options.layout, options.data
         rows = corpus_rows(data, layout, options.seed) if layout else list_videos(data)
         rows = [row for row in rows if not options.split or row["split"] in options.split]
-        report = prepare(data, options.out, rows, (index, count), max(1, options.processes), layout or "", face)
+        if not rows:
+            raise SyncLipError(f"{data}: no video of split {' or '.join(options.split or ['?'])}")
+        report = prepare(data, options.out, rows, options.part, max(1, options.processes), layout or "", face)
     except SyncLipError as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 4
-    except ValueError:
-        print(f"prepare: --part {options.part}: expected I/N such as 0/4", file=sys.stderr)
-        return 2
     print(json.dumps(report, indent=1))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -69,7 +69,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 4
     print(json.dumps({"out": str(options.out), "bytes": options.out.stat().st_size}))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

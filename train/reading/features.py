@@ -18,6 +18,7 @@ from synclip_core.files.atomic import atomic_path
 from train.data.noise import Noise
 from train.data.sampling import ClipStore
 from train.data.texts import Spoken, text_of
+from train.engine.kept import content_key
 from train.pretrain.config import AugmentConfig
 from train.pretrain.prompts import PLAIN, clip_prompts
 
@@ -51,7 +52,8 @@ def load_utterances(
     cache: Path,
     augment: AugmentConfig | None = None,
 ) -> list[Utterance]:
-    """Every sample of a split that is a whole video with a text. Those in `cache` already are read from there."""
+    """Every sample of a split that is a whole video with a text. Those in `cache` already, made of the
+    same pictures and sound, are read from there."""
     store = ClipStore(shards, split, 0.0)
     whole = whole_videos(store.meta.items())
     found = []
@@ -61,12 +63,13 @@ def load_utterances(
         spoken = text_of(corpus, file)
         if spoken is None or not spoken.text:
             continue
-        path = cache / f"{checkpoint.sha256[:12]}-{views}" / f"{key}.safetensors"
+        jitter = augment or AugmentConfig()
+        made_of = content_key(store, key, views, jitter)
+        path = cache / f"{checkpoint.sha256[:12]}-{views}" / f"{key}-{made_of}.safetensors"
         parts = _read(path)
         if parts is None:
             clip = store[key]
             noise = Noise([zlib.crc32(key.encode())])
-            jitter = augment or AugmentConfig()
             drawn = [
                 clip_prompts(checkpoint.model, clip, jitter if view else PLAIN, noise).half().cpu().numpy()
                 for view in range(views)

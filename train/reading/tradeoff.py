@@ -86,7 +86,3 @@ def main(arguments: list[str] | None = None) -> int:
     print(format_table(f"Reading against sync, {options.split}", rows))
     write_json(options.out / f"{options.split}.json", {"rows": rows})
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -72,7 +72,7 @@ def render_clip(
     return {"text": text, "voice": voice, "seed": seed, "fps": FPS, "phonemes": [asdict(p) for p in phonemes]}
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, default=CLIP, help="file to write (default: the bundled clip)")
     parser.add_argument("--text", default=TEXT)
@@ -81,12 +81,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11, help="who speaks and how the head moves")
     parser.add_argument("--size", type=int, default=320, help="pixels a side")
     parser.add_argument("--crf", type=int, default=20, help="quality of the picture, lower is better and larger")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     options = {key: getattr(args, key) for key in ("text", "voice", "speed", "seed", "size", "crf")}
     facts = render_clip(args.out, **options)
     args.out.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB, {len(facts['phonemes'])} phonemes")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

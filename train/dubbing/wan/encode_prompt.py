@@ -49,7 +49,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 4
     print(f"{options.out}: {list(prompt.shape)}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

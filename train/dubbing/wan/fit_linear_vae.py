@@ -53,7 +53,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 4
     print(json.dumps(record))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
