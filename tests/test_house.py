@@ -68,7 +68,7 @@ def test_public_names_are_there_and_importing_them_is_lazy():
         "assert not {'torch', 'numpy', 'av'} & set(sys.modules)\n"
         "from synclip_core import SyncLipError, SyncPipeline, classify, load_checkpoint, write_aligned\n"
         "from synclip_core.pipeline import SyncPipeline as p, TokenStreams\n"  # paths of the README up to 0.1
-        "from synclip_core.sync.align import write_aligned as w\n"
+        "from synclip_core.media.align import write_aligned as w\n"
         "from synclip_core.attributes.report import classify as c\n"
         "from synclip_core.errors import SyncLipError as e\n"
         "assert (p, w, c, e) == (SyncPipeline, write_aligned, classify, SyncLipError)\n"
