@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...synclip_core.attributes.report import AttributeReport, LabelResult
+from ...synclip_core.clock import FPS
 from ..shared.panel import AMBER, BLUE, FAINT, GREEN, GREY, INK, PANEL, PAPER, WIDTH, draw_words, write
 
 ROW, HEAD, FOOT = 60, 116, 36
@@ -83,5 +84,5 @@ def _holds(result: LabelResult, length: int) -> np.ndarray:
     """bool [length], from the spans."""
     holds = np.zeros(length, bool)
     for start, end in result.spans:
-        holds[round(start * 25) : round(end * 25)] = True
+        holds[round(start * FPS) : round(end * FPS)] = True
     return holds

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from comfy_api.latest import InputImpl, io
 
+from ...synclip_core.clock import FPS
 from ...synclip_core.dubbing.audiopack_file import AudioPackFile
 from ...synclip_core.dubbing.face import MARGIN, FacePath, follow_face
 from ...synclip_core.dubbing.job import DubOptions, dub
@@ -233,5 +234,5 @@ def _warn(place: FacePath, valid: np.ndarray) -> None:
     if without:
         logging.warning(
             f"Dub Sampler: {without} of the {len(ticks)} frames with a face have no token (the tokens last "
-            f"{len(valid) / 25:.2f} s, the video {len(place) / 25:.2f} s); what the mouth does there is a guess"
+            f"{len(valid) / FPS:.2f} s, the video {len(place) / FPS:.2f} s); what the mouth does there is a guess"
         )

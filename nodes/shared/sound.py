@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from av.audio.resampler import AudioResampler
 
+from ...synclip_core.clock import FPS, RATE, TICK
 from ...synclip_core.errors import SyncLipError
 from ...synclip_core.media.audio import NativeAudio
 from ...synclip_core.media.encode import LAYOUTS
 from ...synclip_core.media.sound import mono_frame
-from ...synclip_core.media.speech import RATE, TICK, speech_mask
+from ...synclip_core.media.speech import speech_mask
 from .values import Tokens
 
 BLOCK_S = 10
@@ -23,7 +24,7 @@ def audio_socket(audio: Any) -> np.ndarray:
         raise SyncLipError(f"audio: expected a waveform [batch, channels, samples], got {list(waveform.shape)}.")
     mono = waveform[0].detach().cpu().float().mean(0).numpy()
     sound = np.concatenate(list(_resampled(np.nan_to_num(mono), rate)))
-    ticks = max(1, round(len(mono) / rate * 25))
+    ticks = max(1, round(len(mono) / rate * FPS))
     return np.pad(sound, (0, max(0, ticks * TICK - len(sound))))[: ticks * TICK].clip(-1, 1)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ...synclip_core.clock import FPS
 from ...synclip_core.errors import SyncLipError
 from ...synclip_core.faces.track_output import TrackChunk
 
@@ -99,7 +100,7 @@ def together(streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
         )
     lengths = [len(tokens.values) for tokens in streams.values()]
     if max(lengths) - min(lengths) > SLACK:
-        times = [f"{kind}_tokens {n / 25:.2f} s ({n} tokens)" for kind, n in zip(streams, lengths, strict=True)]
+        times = [f"{kind}_tokens {n / FPS:.2f} s ({n} tokens)" for kind, n in zip(streams, lengths, strict=True)]
         raise SyncLipError(
             f"{', '.join(times).replace(' ', ' last ', 1)}; encode sound and picture of the same clip, or trim one of "
             "them."

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..errors import SyncLipError
 from ..files.atomic import atomic_path
+from ..files.safetensors_file import read_arrays
 from .head import KINDS, SCOPES, AttributeGroup, AttributeHead
 
 FORMAT = "synclip-attributes-1"
@@ -37,16 +37,7 @@ def save_head(path: str | Path, head: AttributeHead) -> None:
 def load_head(path: str | Path | None = None) -> AttributeHead:
     """None: the bundled one. Raises SyncLipError where the file is none of save_head or is damaged."""
     target = BUNDLED_HEAD if path is None else Path(path)
-    if not target.is_file():
-        raise SyncLipError(f"{target}: no such file; expected an attribute head (.safetensors)")
-    try:
-        with safe_open(target, framework="np") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise SyncLipError(
-            f"{target}: not a readable safetensors file ({error}); expected a head of train.finetune_attributes"
-        ) from error
+    arrays, header = read_arrays(target, "an attribute head of train.finetune_attributes")
     if header.get("format") != FORMAT:
         raise SyncLipError(
             f"{target}: holds no attribute head (metadata 'format' is {header.get('format')!r}); make one with "

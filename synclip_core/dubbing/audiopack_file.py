@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..errors import SyncLipError
@@ -66,9 +65,8 @@ def save_audiopack(path: str | Path, file: AudioPackFile, dtype: torch.dtype = t
 def holds_audiopack(path: str | Path) -> bool:
     """By the file's header alone; False for what cannot be read."""
     try:
-        with safe_open(str(path), "pt") as file:
-            return (file.metadata() or {}).get("format") == FORMAT
-    except (SafetensorError, OSError):
+        return read_safetensors(path, header_only=True)[1].get("format") == FORMAT
+    except SyncLipError:
         return False
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..clock import FPS
 from ..errors import SyncLipError
 from .cuts import CutDetector
 from .detect.blazeface import BlazeFaceDetector
@@ -113,7 +114,7 @@ class FaceTracker:
         for i, (tick, _) in enumerate(segment):
             if not any(i in track.observed for track in self._tracks):
                 raise SyncLipError(
-                    f"no face at {tick / 25:.2f} s (tick {tick}): missing='error' asks for a face in every frame; "
+                    f"no face at {tick / FPS:.2f} s (tick {tick}): missing='error' asks for a face in every frame; "
                     "choose missing='hold', 'interpolate' or 'skip', or trim the video"
                 )
 

@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import SyncLipError
+from ..files.safetensors_file import read_safetensors
 from .audio.local_whisper import LocalWhisper
 from .audio.speech import SpeechEncoder
 from .audio.whisper import HEAD, POSITIONS, WhisperFrontEnd, sinusoids
@@ -176,11 +176,7 @@ def _without_prefix(raw: dict[str, Tensor]) -> dict[str, Tensor]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix != ".safetensors":
         raise SyncLipError(f"{path}: only .safetensors are read; synclip_core/models/pretrained.py says how to convert")
-    try:
-        with safe_open(str(path), "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}
-    except (OSError, SafetensorError) as error:
-        raise SyncLipError(f"{path}: cannot read the weights ({error})") from error
+    return read_safetensors(path, expected="published weights")[0]
 
 
 def copy_tensors(module: nn.Module, tensors: dict[str, Any], path: str | Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..clock import FPS
 from ..files.settings import Count, Positive, Share
 from .ctc import PrefixScorer
 from .network import BLANK, LipReader
@@ -48,7 +49,7 @@ def search(reader: LipReader, hidden: Tensor, options: SearchOptions | None = No
     valid = torch.ones(1, hidden.shape[1], dtype=torch.bool, device=hidden.device)
     alive = [Hypothesis([], 0.0, 0.0, 0.0, scorer.start())]
     ended: list[Hypothesis] = []
-    longest = min(len(scorer.rows), int(np.ceil(options.longest * hidden.shape[1] / 25)))
+    longest = min(len(scorer.rows), int(np.ceil(options.longest * hidden.shape[1] / FPS)))
     for _ in range(longest + 1):
         before = torch.tensor([[BLANK, *h.units] for h in alive], device=hidden.device)
         spread = (len(alive), -1, -1)

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from ..clock import FPS
 from .beam import SearchOptions, search
 from .ctc import align
 from .network import BLANK
 from .reader_file import Reader
 from .transcript import Transcript, Word
 
-FPS = 25
 OVERLAP_S = 1.5  # of two windows: what is cut in half by one is whole in the other
 BRIDGE = 5  # ticks without a face that do not end a stretch
 LEAST = 5  # ticks; a mouth seen for less says nothing

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..errors import SyncLipError
 from ..files.atomic import atomic_path
+from ..files.safetensors_file import read_arrays
 
 FORMAT = "synclip-tokens-1"
 STREAMS = ("audio", "vocal", "identity", "ambient")
@@ -36,12 +36,7 @@ def write_tokens(path: str | Path, arrays: Mapping[str, np.ndarray], model: str,
 
 def read_tokens(path: str | Path) -> TokenFile:
     """Raises SyncLipError where the file is none of write_tokens, is damaged, or holds NaN."""
-    try:
-        with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise SyncLipError(f"{path}: not a readable safetensors file ({error}); expected one of Save Tokens") from error
+    arrays, header = read_arrays(path, "tokens of Save Tokens or of `synclip tokens`")
     if header.get("format") != FORMAT:
         raise SyncLipError(f"{path}: holds no tokens; expected a file of Save Tokens or of `synclip tokens`")
     streams = [name for name in STREAMS if name in arrays]

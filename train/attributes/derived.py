@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from synclip_core.clock import FPS
 from synclip_core.errors import SyncLipError
 from synclip_core.files.table import read_rows
 
@@ -18,7 +19,6 @@ from .dataset import Group
 from .features import Features
 from .fit import UNKNOWN
 
-FPS = 25
 OPEN = 0.2  # gap of the inner lips over the width between their corners
 # nose tip off the middle of the outer eye corners, over their distance: about 14 degrees, if the tip stands half that
 # distance before the eyes

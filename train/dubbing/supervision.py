@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from synclip_core.checkpoint import Checkpoint
+from synclip_core.clock import FPS
 from synclip_core.dubbing.vace import Codec, edit_mask
 from synclip_core.errors import SyncLipError
 from synclip_core.faces.crop import model_frames
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.visual_encoder import VOCAL
 from synclip_core.reading.network import LipReader, hybrid_loss
-from synclip_core.reading.read import FPS
 from synclip_core.reading.reader_file import load_reader
 from train.data.sampling import ClipStore
 from train.data.texts import read_corpus, text_of

@@ -1,12 +1,11 @@
 """Rows of plain values as aligned text, and reports as JSON."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from synclip_core.errors import SyncLipError
+from synclip_core.files.atomic import atomic_path
 
 Row = Mapping[str, Any]
 
@@ -45,11 +44,5 @@ def _cell(value: Any) -> str:
 
 def write_json(path: Path, report: Mapping[str, Any]) -> None:
     """Whole or not at all: written beside its place and renamed. SyncLipError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with atomic_path(path) as partial:
         partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise SyncLipError(f"{path}: the report cannot be written; {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)

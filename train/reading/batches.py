@@ -7,12 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synclip_core.clock import TICK, TICK_RATE
 from synclip_core.models.synclipmae import ContextHead, VocalHead, normalise
 from train.reading.config import VsrDataConfig
 from train.reading.features import Utterance
 from train.reading.units import Speller
-
-FPS, SAMPLES = 25, 640
 
 
 @dataclass
@@ -70,7 +69,7 @@ class Batches:
             own = part.look
             look[row, : len(own)], valid[row, : len(own)] = own, part.valid
             for _ in range(self.config.time_masks):
-                length = int(rng.integers(0, round(self.config.time_mask_s * FPS) + 1))
+                length = int(rng.integers(0, round(self.config.time_mask_s * TICK_RATE) + 1))
                 start = int(rng.integers(0, max(1, len(own) - length)))
                 hidden[row, start : start + length] = True
         spelled = [self.speller.spell(part.text) for part in parts]
@@ -87,7 +86,7 @@ class Batches:
         length = min(len(utterance) for utterance in utterances)
         shown = np.stack([self._look(utterance, rng)[:length] for utterance in utterances])
         seen = np.stack([utterance.valid[:length] for utterance in utterances])
-        audio = np.stack([utterance.audio[: length * SAMPLES] for utterance in utterances]).astype(np.float32)
+        audio = np.stack([utterance.audio[: length * TICK] for utterance in utterances]).astype(np.float32)
         return torch.from_numpy(shown), torch.from_numpy(seen), torch.from_numpy(audio)
 
     def _example(self, utterance: Utterance, rng: np.random.Generator) -> "_Example":
@@ -98,22 +97,22 @@ class Batches:
             # a window of a long video begins and ends anywhere, mid-sentence too
             other = self.timed[rng.integers(len(self.timed))]
             after, seen = self._look(other, rng), other.valid
-            shift = len(valid) / FPS
+            shift = len(valid) / TICK_RATE
             words = (*words, *((word, a + shift, b + shift) for word, a, b in other.spoken.words))
             look, valid = np.concatenate([look, after]), np.concatenate([valid, seen])
-            length = int(rng.integers(FPS, min(len(valid), round(self.config.longest_s * FPS)) + 1))
+            length = int(rng.integers(TICK_RATE, min(len(valid), round(self.config.longest_s * TICK_RATE)) + 1))
             start = int(rng.integers(0, len(valid) - length + 1))
             look, valid = look[start : start + length], valid[start : start + length]
             words = tuple(
-                (word, a - start / FPS, b - start / FPS)
+                (word, a - start / TICK_RATE, b - start / TICK_RATE)
                 for word, a, b in words
-                if start <= (a + b) / 2 * FPS < start + length
+                if start <= (a + b) / 2 * TICK_RATE < start + length
             )
             text = " ".join(word for word, _, _ in words)
         speed = float(np.clip(np.exp(rng.normal(0, self.config.speed)), 0.8, 1.25))
         place = np.arange(0, len(valid) - 1e-6, speed)
         nearest = np.minimum(np.round(place).astype(int), len(valid) - 1)
-        spans = [(a * FPS / speed, b * FPS / speed) for _, a, b in words]
+        spans = [(a * TICK_RATE / speed, b * TICK_RATE / speed) for _, a, b in words]
         resampled = look[nearest] if utterance.crops else _resampled(look, place)
         return _Example(resampled, valid[nearest], text, spans)
 

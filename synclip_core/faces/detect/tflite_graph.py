@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 
 from ...errors import SyncLipError
+from ...files.safetensors_file import read_safetensors
 
 
 class TFLiteGraph(torch.nn.Module):
@@ -156,11 +156,9 @@ def _depth_to_space(x: torch.Tensor, block: int) -> torch.Tensor:
 def load_graph(path: str | Path) -> TFLiteGraph:
     """The converted network of a .safetensors file; raises SyncLipError if it is missing or not one."""
     try:
-        with safe_open(str(path), "pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}
-        graph = json.loads(metadata["graph"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        weights, header = read_safetensors(path)
+        graph = json.loads(header["graph"])
+    except (SyncLipError, KeyError, ValueError) as error:
         raise SyncLipError(
             f"{path}: expected a network converted by tools/convert_mediapipe.py, got {type(error).__name__}: {error}; "
             "reinstall the package or convert the file again"

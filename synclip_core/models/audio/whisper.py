@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...clock import RATE
 from ...errors import SyncLipError
 from ..config import AudioConfig
 
 FFT, HOP, ROW = 400, 160, 320  # samples at 16 kHz of a spectrum, between two of them, between two rows of the encoder
-RATE = 16000
 POSITIONS = 1500  # rows of the 30 s that the published encoder takes at once
 HEAD = 64  # channels a head, in Whisper of every size
 

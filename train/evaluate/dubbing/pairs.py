@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from synclip_core.clock import TICK
 from synclip_core.dubbing.face import FacePath, follow_face
 from synclip_core.dubbing.job import DubOptions, dub
 from synclip_core.errors import SyncLipError
 from synclip_core.pipeline import SyncPipeline
-from synclip_core.tokens.audio_stream import TICK
 from synclip_core.tokens.streams import TokenStreams
 from train.dubbing.export import Trained
 from train.dubbing.painter import TorchPainter

@@ -1,7 +1,6 @@
 """Parts of clips kept on disk, so that a second evaluation decodes nothing."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from synclip_core.errors import SyncLipError
+from synclip_core.files.atomic import atomic_path
 
 from .provider import ClipParts, TokenProvider
 
@@ -35,12 +35,8 @@ class CachedProvider:
             except (OSError, KeyError, SafetensorError):  # damaged: make it anew
                 place.unlink(missing_ok=True)
         made = self.provider.parts(path)
-        partial = place.with_suffix(f".{os.getpid()}.part")
-        try:
+        with atomic_path(place) as partial:
             save_file({name: np.ascontiguousarray(getattr(made, name)) for name in NAMES}, partial)
-            os.replace(partial, place)
-        finally:
-            partial.unlink(missing_ok=True)
         return made
 
     def audio_tokens(self, waveform: np.ndarray) -> list[np.ndarray]:

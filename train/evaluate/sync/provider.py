@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from synclip_core.checkpoint import load_checkpoint
+from synclip_core.clock import TICK
 from synclip_core.media.audio import read_audio
 from synclip_core.pipeline import SyncPipeline
 from synclip_core.sync.verdict import SyncThresholds
 
 from ..fingerprint import token_fingerprint
 
-TICK = 640  # samples a tick at 16 kHz
 SINGLE, CONTEXT = "single frame", "context"
 
 
