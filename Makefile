@@ -18,10 +18,10 @@ imports:  ## who may import what
 	lint-imports
 
 quick:  ## the quick tests
-	pytest -q -m "not slow" -n 2 --dist loadfile
+	pytest -q -n 2 --dist loadfile
 
 test:  ## all tests
-	pytest -q -n 2 --dist loadfile
+	pytest --all -q -n 2 --dist loadfile
 
 live:  ## tests in a real ComfyUI (comfy install, or COMFYUI_DIR)
 	pytest -q tests/nodes tests/core/render

@@ -2,7 +2,7 @@
 
 import sys
 
-from train.ablate.program import main
+from train.ablate import main
 
 if __name__ == "__main__":
     sys.exit(main())

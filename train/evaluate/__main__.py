@@ -2,7 +2,7 @@
 
 import sys
 
-from train.evaluate.program import main
+from train.evaluate import main
 
 if __name__ == "__main__":
     sys.exit(main())

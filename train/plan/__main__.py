@@ -2,7 +2,7 @@
 
 import sys
 
-from train.plan.program import main
+from train.plan import main
 
 if __name__ == "__main__":
     sys.exit(main())

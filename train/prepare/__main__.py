@@ -2,7 +2,7 @@
 
 import sys
 
-from train.prepare.videos import main
+from train.prepare import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,6 @@ so a finished one is skipped on the next run. --processes works on several shard
 
 import argparse
 import json
-import os
 import re
 import signal
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -208,18 +207,23 @@ def _written(folder: Path, out: Path, groups: list[Group], processes: int) -> It
         return
     # a forked process would inherit torch's threads in whatever state they are
     with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
-        pending = {pool.submit(write_group, folder, out, group): group for group in groups}
+        # Ctrl-C reaches every process of a terminal: these ignore it from their start on, and are ended by this one
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            pending = {pool.submit(write_group, folder, out, group): group for group in groups}
+        finally:
+            signal.signal(signal.SIGINT, heard)
         try:
             for done in as_completed(pending):
                 yield pending[done], done.result()
         except BaseException:
+            for process in active_children():
+                process.terminate()
             pool.shutdown(cancel_futures=True)
             raise
 
 
 def _one_thread() -> None:
-    """How a process of the pool begins. Ctrl-C reaches it too: it goes without a word, and the parent speaks."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     torch.set_num_threads(1)
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from train.pretrain.program import main
+from train.pretrain import main
 
 if __name__ == "__main__":
     sys.exit(main())

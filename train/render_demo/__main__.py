@@ -2,7 +2,7 @@
 
 import sys
 
-from train.render_demo.program import main
+from train.render_demo import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -167,7 +167,7 @@ def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
         save_head(tmp_path / f"{name}.safetensors", head)
     said = {
         "other": "holds no attribute head",
-        "text": "not a readable",
+        "text": "not a safetensors file",
         "missing": "no such file",
         "nan": "do not fit",
     }

@@ -38,6 +38,6 @@ def test_a_stream_of_another_length_or_without_its_mask_is_refused(tmp_path: Pat
 def test_other_files_are_refused(tmp_path: Path) -> None:
     save_file({"audio": arrays()["audio"]}, tmp_path / "other.safetensors")
     (tmp_path / "text.safetensors").write_text("no tensors")
-    for name, words in (("other", "holds no tokens"), ("text", "not a readable"), ("missing", "not a readable")):
+    for name, words in (("other", "holds no tokens"), ("text", "not a safetensors file"), ("missing", "no such file")):
         with pytest.raises(SyncLipError, match=words):
             read_tokens(tmp_path / f"{name}.safetensors")

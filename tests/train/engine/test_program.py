@@ -69,6 +69,11 @@ def test_files_on_top_are_thin(path):
     assert len(path.read_text().splitlines()) <= 10
 
 
+@pytest.mark.parametrize("room", ROOMS, ids=lambda path: path.name)
+def test_the_door_of_a_room_is_the_guarded_one(room):
+    assert f"from train.{room.name} import main\n" in (room / "__main__.py").read_text()
+
+
 def test_the_content_is_imported_when_it_is_called(tmp_path, monkeypatch):
     (tmp_path / "content_of_a_test.py").write_text("def main(arguments):\n    return len(arguments)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
