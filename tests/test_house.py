@@ -1,6 +1,7 @@
 """The rules of docs/architecture.md that a machine keeps: who may import what, and how large a room may grow."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,21 @@ def test_public_names_are_there_and_importing_them_is_lazy():
         "assert all(getattr(s, name) for name in s.__all__)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_name_what_is_there(name):
+    """Links inside the repository, files of the three houses, and programs."""
+    path = ROOT / name
+    text = path.read_text("utf-8")
+    for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
+        assert "://" in link or (path.parent / link).exists(), link
+    for file in re.findall(r"`((?:synclip_core|nodes|train|tests|tools|benchmarks|docs)/[\w/.]+)`", text):
+        assert "SUBJECT" in file or "NAME" in file or (ROOT / file).exists(), file
+    for program in re.findall(r"python -m (\w+(?:\.\w+)+)", text):
+        where = ROOT / program.replace(".", "/")
+        if program != "train.NAME":
+            assert where.with_suffix(".py").is_file() or (where / "__main__.py").is_file(), program
