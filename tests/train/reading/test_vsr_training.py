@@ -56,8 +56,8 @@ def test_tables(tmp_path):
     assert read_corpus(tmp_path / "b.csv", "aligned") == {"one": Spoken("bin", (("bin", 0.5, 0.75),))}
     assert stem("v1.2/clip.of.me.mp4") == "v1.2/clip.of.me" and plain("It's  3_o'clock.") == "it's 3 o'clock"
     for source, layout, words in (
-        ("gone.csv", "csv", "not readable"),
-        ("a.csv", "aligned", "KeyError"),
+        ("gone.csv", "csv", "expected a CSV table with columns file, text"),
+        ("a.csv", "aligned", r"lacks the column\(s\) word, start_s, end_s"),
         (".", "lrs", "no text found"),
     ):
         with pytest.raises(SyncLipError, match=words):
