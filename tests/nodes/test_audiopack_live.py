@@ -49,7 +49,7 @@ def server(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfy")
     for name in ("custom_nodes", "models/synclip/audiopacks", "models/model_patches", "models/loras", "input"):
         (base / name).mkdir(parents=True)
-    shutil.copyfile(ROOT / "tests" / "audiopack_helpers.py", base / "custom_nodes" / "helpers.py")
+    shutil.copyfile(ROOT / "tests" / "helpers" / "audiopack_helpers.py", base / "custom_nodes" / "helpers.py")
     for name in PACKS:
         folder = base / "models" / ("model_patches" if name == "video" else "synclip/audiopacks")
         save_audiopack(folder / f"{name}.safetensors", AudioPackFile(network(name), MODEL, {}))

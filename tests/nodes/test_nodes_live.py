@@ -385,7 +385,7 @@ def test_templates_fit_the_nodes(server, name):
     info = server.json("/object_info")
     graph = json.loads((ROOT / "workflows" / f"{name}.json").read_text())
     nodes = {node["id"]: node for node in graph["nodes"]}
-    for node in nodes.shared.values():
+    for node in nodes.values():
         if node["type"] == "MarkdownNote":
             continue
         spec = info[node["type"]]

@@ -1,5 +1,5 @@
 """`python -m train.ablate`: the rows of the paper's Table 6. The program is program.py."""
 
-from train.engine.program import program
+from train.engine.program import program as _program
 
-main = program("train.ablate.program", "ablate")
+main = _program("train.ablate.program", "ablate")

@@ -1,5 +1,5 @@
 """`python -m train.evaluate`: every table that the project reports. The program is program.py."""
 
-from train.engine.program import program
+from train.engine.program import program as _program
 
-main = program("train.evaluate.program", "evaluate")
+main = _program("train.evaluate.program", "evaluate")

@@ -1,5 +1,5 @@
 """`python -m train.plan`: what a run costs, told before it starts. The program is program.py."""
 
-from train.engine.program import program
+from train.engine.program import program as _program
 
-main = program("train.plan.program", "plan")
+main = _program("train.plan.program", "plan")

@@ -1,5 +1,5 @@
 """`python -m train.prepare`: videos become shards of face crops. The program is videos.py."""
 
-from train.engine.program import program
+from train.engine.program import program as _program
 
-main = program("train.prepare.videos", "prepare")
+main = _program("train.prepare.videos", "prepare")

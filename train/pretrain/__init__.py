@@ -1,5 +1,5 @@
 """`python -m train.pretrain`: pretraining: the paper's full objective. The program is program.py."""
 
-from train.engine.program import program
+from train.engine.program import program as _program
 
-main = program("train.pretrain.program", "pretrain")
+main = _program("train.pretrain.program", "pretrain")
