@@ -2,22 +2,19 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from .commands.atomic import atomic_path
 from .errors import SyncLipError
+from .files.safetensors_file import read_safetensors, save_safetensors
+from .files.settings import from_dict, to_dict
 from .models.config import SyncLipMAEConfig
-from .models.settings import from_dict, to_dict
 from .models.synclipmae import SyncLipMAE
-from .verdict import SyncThresholds
+from .sync.verdict import SyncThresholds
 
 FORMAT = "synclipmae-1"
 BUNDLED = Path(__file__).parent / "weights" / "synclip_tiny.safetensors"
@@ -50,34 +47,6 @@ def save_checkpoint(
         state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
     header = {"format": FORMAT, "config": json.dumps(to_dict(model.config)), "metadata": json.dumps(metadata)}
     save_safetensors(path, state, header)
-
-
-def save_safetensors(path: str | Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
-    """Atomic write: a full disk or a kill leaves the old file or none, never half of one."""
-    with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, header)
-        except SafetensorError as error:
-            code = re.search(r"os error (\d+)", str(error))  # the library tells errors of the system as text
-            if code is None:
-                raise SyncLipError(f"{path}: cannot write ({error})") from error
-            raise OSError(int(code[1]), str(error)) from error
-
-
-def read_safetensors(path: str | Path, *, header_only: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and header of a safetensors file. Raises SyncLipError with how to convert when it is anything else."""
-    target = Path(path)
-    if not target.is_file():
-        raise SyncLipError(f"{target}: no such file; expected a SyncLipMAE checkpoint (.safetensors)")
-    try:
-        with safe_open(str(target), "pt") as file:
-            names = () if header_only else file.keys()
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise SyncLipError(
-            f"{target}: not a safetensors file ({error}). Pickled checkpoints (.pt, .pth, .bin, .ckpt) can run code "
-            "and are refused: load it where you trust it and write it again with safetensors.torch.save_file"
-        ) from error
 
 
 def load_checkpoint(path: str | Path | None = None, *, ops: Any = nn) -> Checkpoint:

@@ -2,72 +2,43 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .attribute_file import load_head, require_match
-from .attributes import AttributeReport, classify_streams
+from .attributes.head import AttributeHead
+from .attributes.head_file import load_head, require_match
+from .attributes.report import AttributeReport, classify_streams
 from .checkpoint import Checkpoint, load_checkpoint
-from .decoding.beam import SearchOptions
 from .device import usable
 from .errors import SyncLipError
-from .lip_reading import read_lips
+from .faces.crop import decode_side, model_frames
+from .faces.geometry import frame_regions
+from .faces.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
+from .faces.track_output import TrackChunk
+from .faces.tracking import FaceTracker, TrackOptions
 from .media.audio import iter_audio
-from .media.crop import model_frames
-from .media.geometry import frame_regions
 from .media.info import MediaInfo, probe
-from .media.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
 from .media.speech import HOPS, RATE, band_level, speech_by_level
-from .media.track_output import TrackChunk
-from .media.tracking import FaceTracker, TrackOptions
 from .media.video import SourceFrame, iter_ticks
-from .models.attributes import AttributeHead
-from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
-from .models.speech import SpeechEncoder, rows_of_frames
+from .models.audio.speech import SpeechEncoder, rows_of_frames
 from .models.synclipmae import SyncLipMAE, held, normalise
 from .models.visual_encoder import IDENTITY, PROMPTS, VOCAL
-from .reader_file import Reader
-from .report import ScoreReport
-from .speakers import FaceScore, face_score
-from .sync import SyncResult, measure_sync
-from .transcript import Transcript
+from .reading.beam import SearchOptions
+from .reading.read import read_lips
+from .reading.reader_file import Reader
+from .reading.transcript import Transcript
+from .sync.measure import SyncResult, measure_sync
+from .sync.report import ScoreReport
+from .sync.speakers import FaceScore, face_score
+from .tokens.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
+from .tokens.streams import TokenStreams
 
 Progress = Callable[[int, int], None]
 Watch = Callable[[TrackChunk], None]
-MAX_SIDE = 1280  # see decode_side
 BLOCK_PIXELS = 64 * 224 * 224  # of frames that are encoded together: 64 of base, 4 of paper
 MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
-
-
-def decode_side(face: int) -> int:
-    """Pixels of the longest side that is decoded for faces of `face` pixels, in inference and for shards alike; larger
-    pictures are reduced on the way, which such small crops do not notice."""
-    return round(MAX_SIDE * max(1.0, face / 112))
-
-
-@dataclass
-class TokenStreams:
-    """One row a frame at 25 fps. audio, vocal, identity, ambient: float32 [T, dim]; audio and vocal are L2-normalised.
-
-    valid: bool [T], ticks with the chosen face; speech: bool [T]; prompts: float32 [T, width], vocal prompts before
-    anything that looks along the clip; track: int64 [T], the face track of each tick, -1 for none. faces: tracks seen.
-    """
-
-    audio: np.ndarray
-    vocal: np.ndarray
-    identity: np.ndarray
-    ambient: np.ndarray
-    valid: np.ndarray
-    speech: np.ndarray
-    prompts: np.ndarray
-    track: np.ndarray
-    duration_s: float
-    faces: int
-    profile: str
-    warnings: list[str] = field(default_factory=list)
 
 
 class SyncPipeline:

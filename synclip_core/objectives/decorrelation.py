@@ -1,4 +1,4 @@
-"""Cross-covariance decorrelation of the three factors (papers/synclipmae.txt, section 3.3)."""
+"""Cross-covariance decorrelation of the three factors (SyncLipMAE, section 3.3)."""
 
 from itertools import combinations
 
@@ -41,7 +41,7 @@ class CrossCovariance(nn.Module):
     """The same loss over many steps: a step has a few dozen people, the factors of a person need hundreds.
 
     A running mean of each pair's cross-correlation stands for the frames of the steps before; the gradient goes through
-    this step's frames alone: d/dx of |C|^2 with C the running mean. Buffers are state of a run (train/run.py).
+    this step's frames alone: d/dx of |C|^2 with C the running mean. Buffers are state of a run (train/pretrain/run.py).
     """
 
     mean: Tensor

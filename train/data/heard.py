@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from synclip_core.checkpoint import read_safetensors, save_safetensors
+from synclip_core.files.safetensors_file import read_safetensors, save_safetensors
 from synclip_core.models.layers import full_precision
 from synclip_core.models.synclipmae import SyncLipMAE
 

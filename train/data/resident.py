@@ -10,13 +10,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
-from synclip_core.media.crop import model_frames
+from synclip_core.faces.crop import model_frames
 from synclip_core.metrics.distance import best_lag, curve_confidence, distance_curve
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.visual_encoder import VOCAL
-from train.config import AugmentConfig, DataConfig, StageConfig
-from train.prompts import PLAIN, prompts_of
-from train.validation import without_ends
+from train.pretrain.config import AugmentConfig, DataConfig, StageConfig
+from train.pretrain.prompts import PLAIN, prompts_of
+from train.pretrain.validation import without_ends
 
 from .clip import Clip
 from .noise import Noise

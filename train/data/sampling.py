@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
-from train.config import DataConfig, StageConfig
+from train.pretrain.config import DataConfig, StageConfig
 
 from .clip import Clip
 from .shards import RATE, Stored, decode_sample, index_shard

@@ -1,0 +1,80 @@
+"""`synclip align`: move the audio so that it fits the mouth; the picture is copied, not encoded again."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+
+from ..errors import SyncLipError
+from ..files.atomic import atomic_path, check_folder
+from .shared import exit_codes, table
+from .shared.options import add_pipeline_options, make_pipeline
+from .shared.progress import bar
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "align",
+        help="repair the lag without encoding the video again",
+        description="Measures the lag and writes a copy whose audio is moved by it. Nothing is written where it cannot "
+        "tell. A file that is in sync is copied as it is.",
+        epilog=exit_codes.HELP,
+    )
+    parser.add_argument("file", metavar="FILE", help="the video to repair")
+    parser.add_argument("-o", "--out", required=True, metavar="OUT", help="the repaired video")
+    parser.add_argument(
+        "--lag",
+        type=float,
+        metavar="FRAMES",
+        help="repair this lag (at 25 fps, positive: audio early) and do not measure",
+    )
+    parser.add_argument(
+        "--audio",
+        choices=("encode", "copy"),
+        default="encode",
+        help="encode: move the sound itself, which every player honours; copy: move time stamps only, without any loss",
+    )
+    parser.add_argument("--check", action="store_true", help="score the result too")
+    add_pipeline_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..sync.align import write_aligned
+
+    if os.path.exists(args.out) and os.path.exists(args.file) and os.path.samefile(args.file, args.out):
+        raise SyncLipError(f"{args.out}: is the input itself; give another name, the input is never overwritten")
+    check_folder(args.out)
+    pipeline = None if args.lag is not None and not args.check else make_pipeline(args)
+    lag = args.lag
+    with contextlib.redirect_stdout(sys.stderr):
+        if lag is None:
+            assert pipeline is not None
+            with bar("measure") as progress:
+                found = pipeline.score(args.file, progress=progress)
+            lag = found.repair_frames
+            if lag is None:
+                table.write(f"{args.file}: {found.words}. Nothing was written.", sys.stderr)
+                return exit_codes.exit_code([found])
+        words, notes = "was in sync already, copied as it is", []
+        if args.lag is None and lag == 0 and _ending(args.file) == _ending(args.out):
+            with atomic_path(args.out) as temporary:
+                shutil.copyfile(args.file, temporary)
+        else:
+            done = write_aligned(args.file, args.out, lag, audio=args.audio)
+            words, notes = done.words, done.notes
+    table.write(f"{args.out}: {words}")
+    for note in notes:
+        table.write(f"note: {note}", sys.stderr)
+    if args.check and pipeline is not None:
+        with contextlib.redirect_stdout(sys.stderr), bar("check") as progress:
+            after = pipeline.score(args.out, progress=progress)
+        after.file = args.out
+        table.write("\n" + table.render([after], colour=table.coloured(sys.stdout)))
+        return exit_codes.exit_code([after])
+    return exit_codes.IN_SYNC
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()

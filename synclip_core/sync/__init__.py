@@ -1,0 +1,1 @@
+"""Lag, timeline, verdict and repair."""
