@@ -1,7 +1,7 @@
 """Damaged files end in data or in a SyncLipError, never in a crash, a hang or a memory bomb.
 
-`SYNCLIP_FUZZ=400 pytest tests/test_fuzz.py` runs more mutations. They run in child processes, so that a crash inside
-FFmpeg or a hang is a failed test with the seed in its name, not a dead test run.
+`SYNCLIP_FUZZ=400 pytest tests/core/media/test_fuzz.py` runs more mutations. They run in child processes, so that a
+crash inside FFmpeg or a hang is a failed test with the seed in its name, not a dead test run.
 """
 
 import os
@@ -88,7 +88,12 @@ def test_mutations(seeds, tmp_path, first):
         path.write_bytes(mutate((seeds / name).read_bytes(), rng))
         jobs.append(path)
     child = subprocess.Popen(
-        [sys.executable, __file__, *map(str, jobs)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, __file__, *map(str, jobs)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests" / "helpers")},  # the child is not pytest's
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         out, err = child.communicate(timeout=LIMIT_S * len(jobs))
