@@ -33,6 +33,7 @@ from .reader_file import Reader
 from .report import ScoreReport
 from .speakers import FaceScore, face_score
 from .sync import SyncResult, measure_sync
+from .sync.look import face_look, lay
 from .transcript import Transcript
 
 Progress = Callable[[int, int], None]
@@ -68,6 +69,7 @@ class TokenStreams:
     faces: int
     profile: str
     warnings: list[str] = field(default_factory=list)
+    look: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.float32))  # [T, 5], see sync.look
 
 
 class SyncPipeline:
@@ -150,6 +152,7 @@ class SyncPipeline:
             faces=len(found.prompts),
             profile=self.model.config.profile,
             warnings=found.warnings,
+            look=found.look_of(track),
         )
 
     def transcribe(
@@ -289,9 +292,7 @@ class SyncPipeline:
         info = info or probe(path)
         if not info.has_video:
             raise SyncLipError(f"{path}: no video track; expected a video with a face and a voice")
-        found = self._faces(path, round(info.duration_s * 25), progress, keep, watch)
-        found.reduction = max(found.shape) / max(info.width, info.height, 1)
-        return found
+        return self._faces(path, round(info.duration_s * 25), progress, keep, watch, max(info.width, info.height, 1))
 
     def _faces(
         self,
@@ -300,6 +301,7 @@ class SyncPipeline:
         progress: Progress | None,
         keep: Sequence[int],
         watch: Watch | None = None,
+        side: int = 1,
     ) -> "_Found":
         """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
         if self._tracker is None:
@@ -311,6 +313,7 @@ class SyncPipeline:
             for tick, frame in reader:
                 found.ticks = tick + 1
                 found.shape = frame.image.shape[:2]
+                found.reduction = max(found.shape) / side
                 if progress is not None:
                     progress(found.ticks, max(expected, found.ticks))
                 yield tick, frame
@@ -387,9 +390,14 @@ class _Found:
         self.warnings: list[str] = []
         self.pictures: dict[int, tuple[float, np.ndarray]] = {}  # the surest crop of each track, after its score
         self.prompts: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+        self.looks: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self.last_crop: dict[int, np.ndarray] = {}
 
     def add(self, chunk: TrackChunk, prompts: np.ndarray) -> None:
         self.prompts.setdefault(chunk.track_id, []).append((chunk.ticks, chunk.valid, prompts[:, self.keep]))
+        before = self.last_crop.get(chunk.track_id)
+        self.looks.setdefault(chunk.track_id, []).append((chunk.ticks, face_look(chunk, before, self.reduction)))
+        self.last_crop[chunk.track_id] = chunk.crops[-1].copy()
         best = int(chunk.score.argmax())
         if chunk.score[best] > self.pictures.get(chunk.track_id, (-1.0, None))[0]:
             self.pictures[chunk.track_id] = float(chunk.score[best]), chunk.crops[best].copy()
@@ -400,6 +408,14 @@ class _Found:
         if len(parts) > 1:  # joined once, and the parts let go
             parts[:] = [tuple(map(np.concatenate, zip(*parts, strict=True)))]  # type: ignore[list-item]
         return parts[0]
+
+    def look_of(self, track: np.ndarray) -> np.ndarray:
+        """float32 [T, 5]: of each tick's own face in `track` (-1: none), NaN where there is none."""
+        whole = lay(len(track), [])
+        for track_id, parts in self.looks.items():
+            own = track == track_id
+            whole[own] = lay(len(track), parts)[own]
+        return whole
 
     def vocal(self, track_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same with the vocal prompts alone, [n, width]."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .metrics.distance import (
+from ..metrics.distance import (
     FPS,
     as_mask,
     best_lag,
@@ -20,8 +20,8 @@ from .metrics.distance import (
     mean_curve,
     median,
 )
-from .timeline import Segment, Window, find_segments, find_windows, find_worst_ticks, number, rounded
-from .verdict import CANNOT_TELL, MS_PER_FRAME, SyncThresholds, decide, lag_words
+from ..timeline import Segment, Window, find_segments, find_windows, find_worst_ticks, number, rounded
+from ..verdict import CANNOT_TELL, MS_PER_FRAME, SyncThresholds, decide, lag_words
 
 __all__ = [
     "Segment",
