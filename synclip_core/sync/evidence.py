@@ -55,6 +55,13 @@ class Evidence:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def probability(self, odds: float, seconds: float, size: float = 0.0, turn: float = 0.0) -> float:
+        """That a lag is right within a frame, calibrated. odds: log odds by the evidence alone; seconds: with evidence;
+        size: of the face, px from brow to chin, 0 where unknown; turn: 0 frontal to 1 profile."""
+        known = [1.0, min(max(odds, -20.0), 20.0), math.log(max(seconds, 0.04)), size_feature(size), turn]
+        total = sum(w * v for w, v in zip(self.logit, known, strict=True))
+        return 1 / (1 + math.exp(-min(max(total, -40.0), 40.0)))
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Evidence":
         """Unknown names are ignored. SyncLipError where a needed one is missing or is no number."""
@@ -63,6 +70,11 @@ class Evidence:
             return cls(**{name: value for name, value in values.items() if name in known})
         except (TypeError, ValueError) as error:
             raise SyncLipError(f"evidence: expected the output of `train.evaluate evidence`; {error}") from error
+
+
+def size_feature(size: float) -> float:
+    """Doublings of the face's height over 100 px, at most one each way: beyond it more pixels change little."""
+    return min(max(math.log2(size / 100), -1.0), 1.0) if size > 0 else 0.0
 
 
 def read_evidence(path: Path) -> Evidence:

@@ -18,7 +18,7 @@ NEAR = 15  # frames: lags that most files have
 _FAR_SHARE = 0.1  # prior probability of a lag beyond it
 _CHANGE = 0.2 / 60  # a block: something changes once a minute, before anything is known
 _DRIFT, _NOWHERE = 0.02, 0.1  # prior probability that a stretch slopes, that it fits nowhere
-_REFINE = 15  # ticks to either side in which a border is placed anew
+_REFINE = 25  # ticks to either side in which a border is placed anew
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _on(nats: np.ndarray, run: Run, start: int, end: int) -> np.ndarray:
 
 
 def _borders(nats: np.ndarray, runs: list[Run]) -> list[Run]:
-    """Blocks are coarse: each border moves to the tick where the two sides are likeliest together."""
+    """Blocks are coarse: each border moves to where it lies on average, by the evidence of either side around it."""
     edges = [run.start for run in runs] + [len(nats)]
     for k, (left, right) in enumerate(pairwise(runs), 1):
         low, high = max(edges[k] - _REFINE, edges[k - 1] + 1), min(edges[k] + _REFINE, edges[k + 1] - 1)
@@ -138,8 +138,8 @@ def _borders(nats: np.ndarray, runs: list[Run]) -> list[Run]:
             continue
         gain = np.cumsum(_on(nats, left, low, high) - _on(nats, right, low, high))
         value = np.concatenate([[0.0], gain])
-        best = np.flatnonzero(value >= value.max() - 1e-9)
-        edges[k] = low + int(best[len(best) // 2])
+        weight = np.exp(value - value.max())
+        edges[k] = low + round(float(weight @ np.arange(len(value)) / weight.sum()))
     return [_moved(run, edges[k], edges[k + 1]) for k, run in enumerate(runs)]
 
 
