@@ -16,6 +16,7 @@ from .device import usable
 from .errors import SyncLipError
 from .lip_reading import read_lips
 from .media.audio import iter_audio
+from .media.blazeface import BlazeFaceDetector
 from .media.crop import model_frames
 from .media.geometry import frame_regions
 from .media.info import MediaInfo, probe
@@ -33,7 +34,12 @@ from .reader_file import Reader
 from .report import ScoreReport
 from .speakers import FaceScore, face_score
 from .sync import SyncResult, measure_sync
+from .sync.evidence import REACH
+from .sync.judge import Timeline, judge
 from .sync.look import face_look, lay
+from .sync.tolerance import EBU, Tolerance
+from .sync.turns import follow_speaker
+from .sync.voice import TrackChoice, played_first
 from .transcript import Transcript
 
 Progress = Callable[[int, int], None]
@@ -74,7 +80,9 @@ class TokenStreams:
 
 class SyncPipeline:
     """model: checkpoint path, a loaded Checkpoint, or None for the bundled one. face: see media.selection.parse_choice.
-    missing: hold | interpolate | skip | error. max_lag: search range in frames at 25 fps. context: tokens of the
+    missing: hold | interpolate | skip | error. max_lag: range of the curve that is shown, in frames at 25 fps; lags of
+    up to 5 s are searched whatever it is, and up to max_lag where that is more. tolerance: what counts as in sync.
+    audio_track: which sound of a file is judged, see sync.voice. context: tokens of the
     temporal branch, which judge best; False: the paper's tokens of single frames. Checkpoints without that branch have
     one kind of tokens."""
 
@@ -86,6 +94,8 @@ class SyncPipeline:
         missing: str = "hold",
         max_lag: int = 15,
         context: bool = True,
+        tolerance: Tolerance = EBU,
+        audio_track: TrackChoice = None,
     ) -> None:
         loaded = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         self.checkpoint = loaded
@@ -94,24 +104,30 @@ class SyncPipeline:
         self.face = parse_choice(face) if isinstance(face, str) else face
         self.max_lag = max_lag
         self.context = context
-        self.thresholds = loaded.thresholds
+        self.tolerance, self.audio_track = tolerance, audio_track
+        self.thresholds, self.evidence = loaded.thresholds, loaded.evidence
         self.options = TrackOptions(crop_size=self.model.config.visual.crop_size, missing=missing)
         self._tracker: FaceTracker | None = None
 
     # ---- the main job -------------------------------------------------------------------------------------------
 
-    def score(self, path: str | Path, progress: Progress | None = None) -> ScoreReport:
-        """Lag, score, confidence and verdict of a file. Raises SyncLipError when it cannot be read or has no audio."""
-        found, audio, speech = self._seen_and_heard(path, progress, [VOCAL])
-        track, chosen = self._choose(found, audio, speech)
-        vocal = np.zeros_like(audio)
-        for track_id in chosen:
-            ticks, valid, prompts = found.vocal(track_id)
-            vocal[ticks] = self.vocal_tokens(prompts, valid)
-        result = self._judge(audio, vocal, track >= 0, speech)
-        report = ScoreReport.from_sync(str(path), result, len(found.prompts))
+    def score(self, path: str | Path, progress: Progress | None = None, audio: str | Path | None = None) -> ScoreReport:
+        """Verdict, lag and timeline of a file. audio: another file whose sound is judged instead of its own, from the
+        first frame on. Raises SyncLipError when it cannot be read or there is no sound."""
+        found = self._seen(path, progress, [VOCAL]) if audio is not None else self._seen_with_sound(path, progress)
+        sounds = self._sounds(audio if audio is not None else path, found.ticks, progress)
+        number, (tokens, speech) = self._pick(found, sounds)
+        track, chosen = self._choose(found, tokens, speech)
+        vocal = self._vocal_of(found, track, chosen, tokens.shape[1])
+        look = found.look_of(track)
+        timeline = self._timeline(tokens, vocal, track >= 0, speech, look)
+        result = self._measure(tokens, vocal, track >= 0, speech, timeline)
+        report = ScoreReport.from_timeline(str(path), result, timeline, len(found.prompts))
+        report.audio_track = number
         if not (track >= 0).any():
             report.words = "no face found: cannot tell"
+        if isinstance(self.face, tuple) and found.prompts and not chosen:
+            report.words = f"no face at {self.face[0]:g},{self.face[1]:g}: cannot tell"
         return report
 
     def speakers(self, path: str | Path, progress: Progress | None = None) -> list[FaceScore]:
@@ -121,8 +137,9 @@ class SyncPipeline:
         for summary in summaries:
             result = self._judge_track(found, summary.track_id, audio, speech)
             picture, index = found.pictures[summary.track_id][1], face_index(summary, summaries)
-            scores.append(face_score(summary, index, found.reduction, picture, result))
-        return sorted(scores, key=lambda face: face.result.margin, reverse=True)
+            timeline = self._track_timeline(found, summary.track_id, audio, speech)
+            scores.append(face_score(summary, index, found.reduction, picture, result, timeline))
+        return sorted(scores, key=lambda face: (face.nats, face.result.margin), reverse=True)
 
     def tokens(
         self, path: str | Path, progress: Progress | None = None, *, sound: bool = True, watch: Watch | None = None
@@ -274,11 +291,22 @@ class SyncPipeline:
     ) -> tuple["_Found", np.ndarray, np.ndarray]:
         """Prompts of every face, audio tokens [T, dim], speech mask [T]. Raises SyncLipError where there is no
         sound."""
+        found = self._seen_with_sound(path, progress, keep, watch)
+        _, (audio, speech) = self._pick(found, self._sounds(path, found.ticks, progress))
+        return found, audio, speech
+
+    def _seen_with_sound(
+        self,
+        path: str | Path,
+        progress: Progress | None,
+        keep: Sequence[int] = (VOCAL,),
+        watch: Watch | None = None,
+    ) -> "_Found":
+        """Prompts of every face of a file that has sound, before it is read where it has none."""
         info = probe(path)
         if info.has_video and not info.has_audio:
             raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
-        found = self._seen(path, progress, keep, watch, info)
-        return found, *self._sound(path, found.ticks, progress)
+        return self._seen(path, progress, keep, watch, info)
 
     def _seen(
         self,
@@ -305,7 +333,9 @@ class SyncPipeline:
     ) -> "_Found":
         """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
         if self._tracker is None:
-            self._tracker = FaceTracker(self.options, device=self.device)
+            everywhere = self.face == "speaker" or isinstance(self.face, tuple)  # whoever is meant may be small
+            detector = BlazeFaceDetector(device=self.device, everywhere=everywhere)
+            self._tracker = FaceTracker(self.options, detector, device=self.device)
         reader = iter_ticks(path, max_side=decode_side(self.options.crop_size))
         found = _Found(keep)
 
@@ -330,10 +360,42 @@ class SyncPipeline:
         found.warnings = list(reader.warnings)
         return found
 
-    def _sound(self, path: str | Path, ticks: int, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+    def _sounds(
+        self, path: str | Path, ticks: int, progress: Progress | None
+    ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+        """(number, (tokens, speech)) of the tracks that may be judged, that first which players play."""
+        order = played_first(path) or [0]
+        if isinstance(self.audio_track, int):
+            order = [self.audio_track]
+        for number in order:
+            yield number, self._sound(path, ticks, progress, number)
+
+    def _pick(
+        self, found: "_Found", sounds: Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]
+    ) -> tuple[int, tuple[np.ndarray, np.ndarray]]:
+        """The track that players play, or the next one where that has no speech; "best": that which fits a face best."""
+        if self.audio_track != "best":
+            first = None
+            for number, sound in sounds:
+                first = first or (number, sound)
+                if sound[1].sum() >= 10:
+                    return number, sound
+            assert first is not None
+            return first
+        heard = list(sounds)
+
+        def fit(sound: tuple[np.ndarray, np.ndarray]) -> float:
+            faces = [self._track_timeline(found, track_id, *sound) for track_id in found.prompts]
+            return max((sum(s.nats for s in face.stretches) for face in faces), default=0.0)
+
+        return max(heard, key=lambda item: fit(item[1]))
+
+    def _sound(
+        self, path: str | Path, ticks: int, progress: Progress | None, number: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Audio tokens [T, dim] and speech mask [T]. progress is called where it stands, so that it may cancel."""
         stream, levels, edge = AudioTokenStream(self.model, self.context), [], CONTEXT * HOPS
-        for piece in with_context(iter_audio(path, duration_s=ticks / 25)):
+        for piece in with_context(iter_audio(path, track=number, duration_s=ticks / 25)):
             if progress is not None:
                 progress(ticks, ticks)
             stream.push(piece)
@@ -342,6 +404,38 @@ class SyncPipeline:
 
     def _judge(self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray) -> SyncResult:
         return measure_sync(audio, vocal, valid, speech, max_lag=self.max_lag, thresholds=self.thresholds)
+
+    def _timeline(
+        self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray, look: np.ndarray
+    ) -> Timeline:
+        reach = max(self.max_lag, REACH)
+        return judge(audio, vocal, valid, speech, look, evidence=self.evidence, tolerance=self.tolerance, reach=reach)
+
+    def _track_timeline(self, found: "_Found", track_id: int, audio: np.ndarray, speech: np.ndarray) -> Timeline:
+        """One face track on the clip's clock."""
+        track = np.full(found.ticks, -1, np.int64)
+        ticks, valid, _ = found.vocal(track_id)
+        track[ticks[valid]] = track_id
+        vocal = self._vocal_of(found, track, [track_id], audio.shape[1])
+        return self._timeline(audio, vocal, track >= 0, speech, found.look_of(track))
+
+    def _vocal_of(self, found: "_Found", track: np.ndarray, chosen: Sequence[int], width: int) -> np.ndarray:
+        """Vocal tokens [T, dim] of the chosen faces, each on the ticks of `track` that are its own and where no other
+        is."""
+        vocal = np.zeros((len(track), width), np.float32)
+        for track_id in chosen:
+            ticks, valid, prompts = found.vocal(track_id)
+            own = (track[ticks] == track_id) | (track[ticks] < 0)
+            vocal[ticks[own]] = self.vocal_tokens(prompts, valid)[own]
+        return vocal
+
+    def _measure(
+        self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray, timeline: Timeline
+    ) -> SyncResult:
+        """Curve and windows, over as many lags as the timeline found."""
+        worst = timeline.worst_frames
+        reach = self.max_lag if worst is None else max(self.max_lag, min(math.ceil(abs(worst)) + 5, len(audio)))
+        return measure_sync(audio, vocal, valid, speech, max_lag=reach, thresholds=self.thresholds)
 
     def _judge_track(self, found: "_Found", track_id: int, audio: np.ndarray, speech: np.ndarray) -> SyncResult:
         """One face track against the voice of its ticks."""
@@ -357,6 +451,9 @@ class SyncPipeline:
         scores = None
         if choice == "speaker":
             ids = [summary.track_id for summary in summaries]
+            turns = follow_speaker({k: self._track_timeline(found, k, audio, speech) for k in ids}, found.ticks)
+            if turns is not None:
+                return self._only_seen(found, turns), sorted(set(turns[turns >= 0].tolist()))
             scores = {track_id: self._judge_track(found, track_id, audio, speech).margin for track_id in ids}
         chosen = select_tracks(summaries, choice, scores)
         track = np.full(found.ticks, -1, np.int64)
@@ -365,6 +462,16 @@ class SyncPipeline:
             if valid.sum() >= min(MIN_TRACK, found.ticks):
                 track[ticks[valid]] = track_id
         return track, chosen
+
+    @staticmethod
+    def _only_seen(found: "_Found", track: np.ndarray) -> np.ndarray:
+        """The same with -1 where the face of a tick is not seen."""
+        seen = np.full(len(track), -1, np.int64)
+        for track_id in np.unique(track[track >= 0]).tolist():
+            ticks, valid, _ = found.track(track_id)
+            own = ticks[valid & (track[ticks] == track_id)]
+            seen[own] = track_id
+        return seen
 
     def _assemble(self, found: "_Found", track: np.ndarray, chosen: list[int]) -> tuple[np.ndarray, ...]:
         """prompts [T, width], vocal, identity, ambient [T, dim]; zeros where no face was chosen."""

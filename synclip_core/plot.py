@@ -17,7 +17,10 @@ SCALE = 2  # drawn at twice the size that it is laid out in, so that it is crisp
 WIDTH, HEIGHT = 1200, 860
 INK, GREY, FAINT, PAPER, PANEL = (28, 33, 40), (110, 118, 129), (208, 213, 219), (255, 255, 255), (246, 248, 250)
 BLUE, GREEN, AMBER, RED = (47, 111, 208), (38, 139, 80), (201, 120, 14), (198, 52, 48)
-_COLOURS = {"in_sync": GREEN, "audio_early": AMBER, "audio_late": AMBER, "cannot_tell": GREY, "error": RED}
+_COLOURS = {
+    "in_sync": GREEN, "audio_early": AMBER, "audio_late": AMBER, "mixed": AMBER, "drift": AMBER,
+    "does_not_follow": AMBER, "cannot_tell": GREY, "error": RED,
+}  # fmt: skip
 
 Thumbnail = tuple[float, Image.Image]
 

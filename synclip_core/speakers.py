@@ -8,6 +8,7 @@ import numpy as np
 from .media.selection import TrackSummary
 from .report import FPS, plain
 from .sync import SyncResult
+from .sync.judge import Timeline
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class FaceScore:
 
     centre: (x, y) px of the file, a point choice that finds this face again; picture: uint8 [S, S, 3], the face;
     result: sync of its own ticks; windows' times count from the first frame of the clip, as first_s and last_s do.
+    timeline: the truth along the clip of this face, on the clip's clock.
     """
 
     track_id: int
@@ -26,11 +28,17 @@ class FaceScore:
     seen_s: float
     picture: np.ndarray
     result: SyncResult
+    timeline: Timeline
 
     @property
     def talks(self) -> bool:
-        """The mouth fits the voice at some lag, clearly enough for a verdict."""
-        return self.result.lag_frames is not None
+        """The mouth fits the voice at some lag in some stretch, clearly enough for a verdict."""
+        return any(stretch.lag_frames is not None for stretch in self.timeline.stretches)
+
+    @property
+    def nats(self) -> float:
+        """Evidence that the voice is this mouth's, of all stretches that fit."""
+        return sum(stretch.nats for stretch in self.timeline.stretches if stretch.lag_frames is not None)
 
     def windows(self) -> list[dict[str, Any]]:
         """The stretches along the track, as a report gives them, on the clip's clock."""
@@ -50,16 +58,19 @@ class FaceScore:
             "last_s": self.last_s,
             "seen_s": self.seen_s,
             "talks": self.talks,
-            "verdict": result.verdict,
-            "lag_frames": result.lag_frames,
-            "confidence": result.confidence,
+            "verdict": self.timeline.verdict,
+            "words": self.timeline.words,
+            "lag_frames": self.timeline.lag_frames,
+            "confidence": self.timeline.confidence,
+            "contrast": result.confidence,
+            "stretches": [stretch.to_dict() for stretch in self.timeline.stretches],
             "windows": self.windows(),
         }
         return {key: plain(value) for key, value in row.items()}
 
 
 def face_score(
-    summary: TrackSummary, index: int, reduction: float, picture: np.ndarray, result: SyncResult
+    summary: TrackSummary, index: int, reduction: float, picture: np.ndarray, result: SyncResult, timeline: Timeline
 ) -> FaceScore:
     """reduction: by how much smaller than the file the frames were in which the face was found, 0..1."""
     x, y = (float(v) / reduction for v in summary.centre)
@@ -72,4 +83,5 @@ def face_score(
         seen_s=summary.seen / FPS,
         picture=picture,
         result=result,
+        timeline=timeline,
     )

@@ -8,7 +8,10 @@ from typing import TextIO
 
 from ..report import ScoreReport
 
-_COLOURS = {"in_sync": "32", "audio_early": "33", "audio_late": "33", "cannot_tell": "36", "error": "31"}
+_COLOURS = {
+    "in_sync": "32", "audio_early": "33", "audio_late": "33", "mixed": "33", "drift": "33", "does_not_follow": "33",
+    "cannot_tell": "36", "error": "31",
+}  # fmt: skip
 _HEAD = ("file", "verdict", "lag", "score", "confidence", "length")
 
 
@@ -68,6 +71,9 @@ def summary(reports: Sequence[ScoreReport]) -> str:
         "in_sync": "in sync",
         "audio_early": "out of sync",
         "audio_late": "out of sync",
+        "mixed": "out of sync in parts",
+        "drift": "drifting",
+        "does_not_follow": "not following the voice",
         "cannot_tell": "could not be judged",
         "error": "failed",
     }

@@ -38,7 +38,9 @@ def rate_guess(slope: float) -> str:
 def verdict_of(stretches: Sequence[Stretch]) -> str:
     """One word for the whole: that of its only lag, or drift, mixed, does_not_follow, cannot_tell."""
     lines = [s for s in stretches if s.state in MATCHED]
-    wrong = [s for s in stretches if s.state in (NOT_FOLLOWING, MOVES_IN_SILENCE) or (s.state == STILL and s.speech_s >= 0.5)]
+    wrong = [
+        s for s in stretches if s.state in (NOT_FOLLOWING, MOVES_IN_SILENCE) or (s.state == STILL and s.speech_s >= 0.5)
+    ]
     if not lines:
         return NOT_FOLLOWING if any(s.state == NOT_FOLLOWING for s in stretches) else CANNOT_TELL
     one = len({(round(s.slope, 6), s.state) for s in lines}) == 1 and _one_line(lines)
@@ -93,7 +95,9 @@ def _drift_words(lines: Sequence[Stretch]) -> str:
     rate = first.slope * 1000
     side = "grows" if abs(last.lag_end_frames or 0) >= abs(first.lag_frames or 0) else "shrinks"
     course = f"{lag_text(first.lag_frames or 0)} at {first.start_s:.1f} s, {lag_text(last.lag_end_frames or 0)} at {last.end_s:.1f} s"
-    return f"the lag {side} by {abs(rate):.{0 if abs(rate) >= 10 else 1}f} ms a second ({course}){rate_guess(first.slope)}"
+    return (
+        f"the lag {side} by {abs(rate):.{0 if abs(rate) >= 10 else 1}f} ms a second ({course}){rate_guess(first.slope)}"
+    )
 
 
 def _course(lines: Sequence[Stretch]) -> str:

@@ -21,7 +21,7 @@ from .stretches import (
     moving_mouth,
     still_ticks,
 )
-from .tolerance import FRAME, Tolerance
+from .tolerance import EBU, Tolerance
 
 MIN_S = 0.4  # seconds of face and of speech without which there is nothing to judge
 SMALL, TURNED = 40.0, 0.55  # px from brow to chin, share of a profile: beyond these a mouth is hard to read
@@ -58,7 +58,7 @@ def judge(
     look: np.ndarray | None = None,
     *,
     evidence: Evidence | None = None,
-    tolerance: Tolerance = FRAME,
+    tolerance: Tolerance = EBU,
     reach: int = REACH,
 ) -> Timeline:
     """audio, vocal: [T, D] tokens at 25 fps; valid, speech: bool [T], None means all; look: [T, 5] (`sync.look`), None:
@@ -108,9 +108,7 @@ def _best_guess(nats: np.ndarray, evidence: Evidence, quality: tuple[float, floa
     return evidence.probability(match_odds(nats, run), float(nats.any(1).sum()) / FPS, *quality)
 
 
-def _reason(
-    verdict: str, masks: Masks, quality: tuple[float, float], nats: np.ndarray, evidence: Evidence
-) -> str:
+def _reason(verdict: str, masks: Masks, quality: tuple[float, float], nats: np.ndarray, evidence: Evidence) -> str:
     """Why: of what cannot be told the plainest cause, of the rest what was found."""
     if verdict == NOT_FOLLOWING:
         return "speech and a mouth that is seen well, which fit at no lag: another voice, or a mouth made without it"

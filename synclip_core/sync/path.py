@@ -158,7 +158,11 @@ def fit_line(nats: np.ndarray, start: int, end: int, around: Run | None = None) 
     lag = int(total.argmax()) - reach
     constant = Run(start, end, float(lag), 0.0, float(total[lag + reach]))
     centre, ticks = (start + end - 1) / 2, end - start
-    guesses = [(around.lag + around.slope * (centre - around.start), around.slope)] if around and around.lag is not None else []
+    guesses = (
+        [(around.lag + around.slope * (centre - around.start), around.slope)]
+        if around and around.lag is not None
+        else []
+    )
     guesses.append((float(lag), 0.0))
     best, width = None, max(1.0 / ticks, 0.001)
     for middle, slope in guesses:
@@ -169,9 +173,7 @@ def fit_line(nats: np.ndarray, start: int, end: int, around: Run | None = None) 
     return best if sure and abs(best.slope) * ticks >= 1.5 else constant
 
 
-def _climb(
-    nats: np.ndarray, start: int, end: int, centre: float, middle: float, slope: float, width: float
-) -> Run:
+def _climb(nats: np.ndarray, start: int, end: int, centre: float, middle: float, slope: float, width: float) -> Run:
     """Coarse to fine around a guess of (lag at the centre, slope)."""
     step_lag, step_slope = 1.0, 2 * width
     value = -np.inf

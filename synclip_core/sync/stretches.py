@@ -129,7 +129,9 @@ def match_odds(nats: np.ndarray, run: Run) -> float:
     values = curve_on(nats, run)
     prior = lag_prior(reach)
     best = reach if run.slope else round(run.lag or 0) + reach
-    values = values + (prior[np.abs(np.arange(-reach, reach + 1) + (run.lag or 0)).astype(int).clip(0, reach)] if run.slope else prior)
+    values = values + (
+        prior[np.abs(np.arange(-reach, reach + 1) + (run.lag or 0)).astype(int).clip(0, reach)] if run.slope else prior
+    )
     near = slice(max(best - 1, 0), best + 2)
     inside = float(np.logaddexp.reduce(values[near]))
     rest = np.concatenate([values[: near.start], values[near.stop :], [np.log(0.2)]])
@@ -163,7 +165,7 @@ def find_stretches(
     gone = _lasting(~masks.valid, LEAST[NO_FACE])
     for code, mask in zip(range(-2, -6, -1), (silent, moves, masks.still, gone), strict=True):
         label[mask] = code
-    return _tidy(_collect(label, told, causes, masks))
+    return _tidy(_collect(nats, label, told, causes, masks))
 
 
 def _state_of(
@@ -192,7 +194,11 @@ def _lasting(mask: np.ndarray, ticks: int) -> np.ndarray:
 
 
 def _collect(
-    label: np.ndarray, told: list[tuple[Run, str, float | None]], causes: tuple[str, ...], masks: Masks
+    nats: np.ndarray,
+    label: np.ndarray,
+    told: list[tuple[Run, str, float | None]],
+    causes: tuple[str, ...],
+    masks: Masks,
 ) -> list[Stretch]:
     edges = np.flatnonzero(np.diff(label)) + 1
     found = []
@@ -206,10 +212,11 @@ def _collect(
             found.append(Stretch(start / FPS, end / FPS, state, speech_s=speech_s))
             continue
         run, state, sure = told[code]
-        lag = slope = None
+        lag, slope, support = None, 0.0, 0.0
         if state in MATCHED:
             lag, slope = float(run.at(np.array(start))), run.slope
-        found.append(Stretch(start / FPS, end / FPS, state, lag, slope or 0.0, sure, run.nats, speech_s))
+            support = float(along(nats, start, end, lag, slope).sum())
+        found.append(Stretch(start / FPS, end / FPS, state, lag, slope, sure, support, speech_s))
     return found
 
 
@@ -224,7 +231,14 @@ def _tidy(stretches: list[Stretch]) -> list[Stretch]:
             after = stretches[k + 1]
             lag = None if after.lag_frames is None else after.lag_frames - after.slope * s.seconds * FPS
             stretches[k + 1] = Stretch(
-                s.start_s, after.end_s, after.state, lag, after.slope, after.confidence, after.nats, s.speech_s + after.speech_s
+                s.start_s,
+                after.end_s,
+                after.state,
+                lag,
+                after.slope,
+                after.confidence,
+                after.nats,
+                s.speech_s + after.speech_s,
             )
         elif kept and _alike(kept[-1], s):
             kept[-1] = _joined(kept[-1], s)
@@ -240,5 +254,5 @@ def _alike(a: Stretch, b: Stretch) -> bool:
 
 def _joined(a: Stretch, b: Stretch) -> Stretch:
     return Stretch(
-        a.start_s, b.end_s, a.state, a.lag_frames, a.slope, a.confidence, max(a.nats, b.nats), a.speech_s + b.speech_s
+        a.start_s, b.end_s, a.state, a.lag_frames, a.slope, a.confidence, a.nats + b.nats, a.speech_s + b.speech_s
     )

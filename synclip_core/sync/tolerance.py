@@ -23,8 +23,18 @@ class Tolerance:
         return f"{self.early_ms:g} ms early to {self.late_ms:g} ms late" + (f" ({self.name})" if self.name else "")
 
 
+# EBU R37 limits sound at the output that feeds transmitters to 40 ms before and 60 ms after the picture (its own page
+# says that it sets such limits; the figures as tables of broadcasters list them). ITU-R BT.1359-1 (1998), considering g:
+# "detectability thresholds are about +45 ms to -125 ms and acceptability thresholds are about +90 ms to -185 ms on the
+# average", positive: the sound is early; recommends 2: the overall tolerance shall not exceed +90 ms or -185 ms.
+EBU = Tolerance(40.0, 60.0, "EBU R37")
 FRAME = Tolerance(40.0, 40.0, "one frame at 25 fps")
-RULES = {"frame": FRAME}
+RULES = {
+    "frame": FRAME,
+    "ebu-r37": EBU,
+    "itu-r-bt1359": Tolerance(90.0, 185.0, "ITU-R BT.1359-1, acceptable"),
+    "itu-r-bt1359-detectable": Tolerance(45.0, 125.0, "ITU-R BT.1359-1, detectable"),
+}
 
 
 def parse_tolerance(text: str) -> Tolerance:
