@@ -1,8 +1,8 @@
 """From distances to evidence: how many nats speak for "this sound belongs to this mouth" at every tick and lag.
 
 The distance of a pair says little by itself: a voice or a face moves all its distances up or down. So each distance is
-held against what its row (this sound at other lags) and its column (this mouth at other sounds) show, and the contrast
-becomes the logarithm of a likelihood ratio, pairs that belong together against pairs that do not. Both densities are
+held against what its row (this sound at other lags) and its column (this mouth at other sounds) show, in units of how
+much the file's distances vary, and the contrast becomes the logarithm of a likelihood ratio, pairs that belong together against pairs that do not. Both densities are
 fitted on the validation split for each checkpoint (`python -m train.evaluate evidence`).
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import SyncLipError
 from ..metrics.distance import as_mask, distance_band
 
+WEAK_COST = 1.5  # nats: a weak match is less likely before anything is known
 REACH = 125  # frames: lags of up to 5 s are always searched
 SPEECH_MARGIN = 5  # ticks around speech that count: a mouth that opens or closes is evidence
 BUNDLED = Path(__file__).parent.parent / "weights" / "synclip_tiny.evidence.json"
@@ -29,6 +30,7 @@ class Evidence:
     """What was fitted for one checkpoint.
 
     contrast, nats: knots of the log likelihood ratio of one pair, contrast rising; flat beyond the ends.
+    weak: the same for faces that fit half as clearly (turned, drawn, generated), tried where nothing fits clearly.
     share: neighbouring pairs repeat one another, so each counts with this share of its nats.
     margin: ticks at either end of a file that do not count, where tokens know the end.
     answer: probability from which a lag is told. doubt: nats against every lag from which "does not follow" is told.
@@ -38,16 +40,20 @@ class Evidence:
     contrast: tuple[float, ...]
     nats: tuple[float, ...]
     share: float
+    weak: tuple[float, ...] = ()
     margin: int = 0
     answer: float = 0.9
     doubt: float = 5.0
     logit: tuple[float, ...] = (0.0, 1.0, 0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
-        for name in ("contrast", "nats", "logit"):
+        if not self.weak:
+            object.__setattr__(self, "weak", self.nats)
+        for name in ("contrast", "nats", "weak", "logit"):
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
-        numbers = [*self.contrast, *self.nats, *self.logit, self.share, self.answer, self.doubt]
-        if len(self.contrast) != len(self.nats) or len(self.contrast) < 2 or len(self.logit) != 5:
+        numbers = [*self.contrast, *self.nats, *self.weak, *self.logit, self.share, self.answer, self.doubt]
+        tables = {len(self.contrast), len(self.nats), len(self.weak)}
+        if len(tables) > 1 or len(self.contrast) < 2 or len(self.logit) != 5:
             raise SyncLipError("evidence: expected as many nats as contrasts, two at least, and five logit weights")
         if not all(map(math.isfinite, numbers)) or any(np.diff(self.contrast) <= 0):
             raise SyncLipError("evidence: expected finite numbers and rising contrasts")
@@ -96,7 +102,8 @@ def bundled_evidence() -> Evidence:
 
 
 def contrasts(band: np.ndarray) -> np.ndarray:
-    """How much closer each pair is than its row and its column are on average, float32 [T, lags]; NaN where undefined.
+    """How much closer each pair is than its row and its column are on average, in standard deviations of all pairs,
+    float32 [T, lags]; NaN where undefined.
 
     band: d(u, l), NaN where undefined (metrics.distance). Above 0: closer than usual.
     """
@@ -110,7 +117,9 @@ def contrasts(band: np.ndarray) -> np.ndarray:
     total = np.bincount(place.ravel(), filled.ravel(), ticks + 2 * reach)
     count = np.bincount(place.ravel(), defined.ravel(), ticks + 2 * reach)
     columns = (total / np.maximum(count, 1))[place]
-    return np.where(defined, (rows[:, None] + columns) / 2 - band, np.nan).astype(np.float32)
+    closer = np.where(defined, (rows[:, None] + columns) / 2 - filled, 0)
+    spread = np.sqrt(np.square(closer).sum() / max(int(defined.sum()), 1))
+    return np.where(defined, closer / max(float(spread), 1e-6), np.nan).astype(np.float32)
 
 
 def near(mask: np.ndarray, ticks: int) -> np.ndarray:
@@ -126,16 +135,17 @@ def pair_nats(
     speech: Any,
     evidence: Evidence,
     reach: int = REACH,
+    weak: bool = False,
 ) -> np.ndarray:
     """Evidence of each audio tick for each lag, in nats that add up along a stretch; 0 where there is none.
 
     audio, vocal: [T, D] tokens; seen: bool [T], ticks whose mouth can be seen and moves; speech: bool [T].
-    Returns float32 [T, 2 * reach + 1]. A pair counts where its sound is within 0.2 s of speech and its mouth is seen.
+    weak: see Evidence. Returns float32 [T, 2 * reach + 1]. A pair counts where its sound is within 0.2 s of speech and its mouth is seen.
     """
     length = len(audio)
     inside = np.zeros(length, bool)
     inside[evidence.margin : length - evidence.margin] = True
     heard = near(as_mask(speech, length, "speech"), SPEECH_MARGIN) & inside
     band = distance_band(audio, vocal, reach, as_mask(seen, length) & inside, heard=heard)
-    nats = np.interp(contrasts(band), evidence.contrast, evidence.nats, left=evidence.nats[0], right=evidence.nats[-1])
+    nats = np.interp(contrasts(band), evidence.contrast, evidence.weak if weak else evidence.nats)
     return np.where(np.isfinite(band), evidence.share * nats, 0).astype(np.float32)

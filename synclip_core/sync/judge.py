@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..metrics.distance import FPS, as_mask
-from .evidence import REACH, Evidence, bundled_evidence, pair_nats
+from .evidence import REACH, WEAK_COST, Evidence, bundled_evidence, pair_nats
 from .headline import DRIFT, MIXED, verdict_of, words_of
 from .look import SIZE, TURN, WIDTH
 from .path import find_runs
@@ -68,10 +68,13 @@ def judge(
     face, talk = as_mask(valid, length), as_mask(speech, length, "speech")
     seen_as = np.full((length, WIDTH), np.nan, np.float32) if look is None or len(look) != length else look
     masks = Masks(face, talk, still_ticks(seen_as, face), moving_mouth(seen_as, face))
-    nats = pair_nats(audio, vocal, face & ~masks.still, talk, known, reach)
     usual = face & ~masks.still
     quality = _median(seen_as[usual, SIZE]), _median(seen_as[usual, TURN])
-    stretches = find_stretches(nats, find_runs(nats), masks, known, tolerance, quality)
+    for weak in (False, True):
+        nats = pair_nats(audio, vocal, usual, talk, known, reach, weak)
+        stretches = find_stretches(nats, find_runs(nats), masks, known, tolerance, quality, WEAK_COST if weak else 0.0)
+        if any(s.state in MATCHED for s in stretches):
+            break
     verdict = verdict_of(stretches)
     lines = [s for s in stretches if s.state in MATCHED]
     reason = _reason(verdict, masks, quality, nats, known)

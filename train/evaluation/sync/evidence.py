@@ -21,9 +21,9 @@ from synclip_core.metrics.calibration import calibration_error
 from synclip_core.metrics.clip_lag import MAX_SHIFT, draw_shift, shift_audio
 from synclip_core.metrics.distance import FPS, as_mask, best_lag, distance_band, mean_curve
 from synclip_core.pipeline import SyncPipeline
-from synclip_core.sync.evidence import REACH, SPEECH_MARGIN, Evidence, contrasts, near, pair_nats, size_feature
+from synclip_core.sync.evidence import REACH, SPEECH_MARGIN, WEAK_COST, Evidence, contrasts, near, pair_nats, size_feature
 from synclip_core.sync.look import SIZE, TURN
-from synclip_core.sync.path import fit_line, find_runs
+from synclip_core.sync.path import Run, find_runs, lag_prior
 from synclip_core.sync.stretches import doubt_of, match_odds
 
 from ..clips import Clip, read_clips
@@ -36,6 +36,7 @@ from .seen import Seen, Told, read_seen, tell
 LENGTHS = (1, 2, 3, 5)
 WRONG = 0.01  # of the answers, at most
 KINDS = ("untouched", "shifted", "foreign")
+LEAST_DOUBT = float(np.log(200))  # one false "does not follow" in 200, if the evidence is right
 _APART = 3  # frames: pairs further than this from the own lag do not belong together
 _SHARES = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 _OTHERS = np.log(0.2)  # prior odds of another voice, as in sync.stretches
@@ -118,27 +119,36 @@ def _random_cut(seen: Seen, ticks: int, generator: np.random.Generator) -> Seen:
     return seen.cut(int(generator.integers(0, len(seen) - ticks + 1)), ticks)
 
 
-def fit_nats(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Knots (contrast, nats) from (contrasts of pairs that belong together, of others) of each clip; a clip of ten
+def fit_nats(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Knots (contrast, nats, weak) from (contrasts of pairs that belong together, of others) of each clip; a clip of ten
     seconds and more weighs as ten."""
     both = np.concatenate([np.concatenate(pair) for pair in pairs])
     low, high = np.quantile(both, [0.0001, 0.9999])
     edges = np.linspace(low, high, 81)
-    densities = []
-    for side in (0, 1):
-        total = np.zeros(80)
-        for pair in pairs:
-            total += np.histogram(pair[side], edges)[0] / len(pair[side]) * min(len(pair[0]), 250)
-        smooth = np.convolve(total / total.sum(), _KERNEL, "same")
-        densities.append(smooth + 1e-4)
-    nats = np.log(densities[0] / densities[1])
-    first, last = int(nats.argmin()), int(nats.argmax())
     middle = (edges[1:] + edges[:-1]) / 2
-    rising = np.maximum.accumulate(nats[first : last + 1])
-    keep = np.unique(np.linspace(0, len(rising) - 1, 24).round().astype(int))
-    return middle[first : last + 1][keep], rising[keep]
+
+    def density(values: Sequence[np.ndarray]) -> np.ndarray:
+        total = np.zeros(80)
+        for own, pair in zip(values, pairs, strict=True):
+            total += np.histogram(own, edges)[0] / len(own) * min(len(pair[0]), 250)
+        return np.convolve(total / total.sum(), _KERNEL, "same") + 1e-4
+
+    others = density([pair[1] for pair in pairs])
+    usual = np.mean([pair[0].mean() for pair in pairs])
+    nats = np.log(density([pair[0] for pair in pairs]) / others)
+    weak = np.log(density([pair[0] - WEAK * usual for pair in pairs]) / others)
+    first = int(nats.argmin())
+    keep = np.unique(np.linspace(first, int(nats.argmax()), 24).round().astype(int))
+    return middle[keep], _rising(nats)[keep], _rising(weak)[keep]
 
 
+def _rising(nats: np.ndarray) -> np.ndarray:
+    """Monotone: the least value to the left of its place, then never falling."""
+    low = int(nats[: len(nats) // 2 + 10].argmin())
+    return np.maximum.accumulate(np.where(np.arange(len(nats)) < low, nats[low], nats))
+
+
+WEAK = 0.5  # a face that fits weakly has this much less contrast, of the usual
 _KERNEL = np.exp(-0.5 * (np.arange(-6, 7) / 2) ** 2)
 _KERNEL /= _KERNEL.sum()
 
@@ -162,15 +172,23 @@ def cuts_of(
                 yield clip.file, seconds, KINDS[2], None, tell(pipeline, part)
 
 
-def _trial(name: str, seconds: int, kind: str, truth: int | None, told: Told, nats: np.ndarray) -> Trial:
-    run = fit_line(nats, 0, len(nats))
-    run = replace(run, lag=float(nats.sum(0, dtype=np.float64).argmax() - nats.shape[1] // 2), slope=0.0)
-    size, turn = (
-        float(np.nan_to_num(np.nanmedian(told.look[told.valid, k]))) if told.valid.any() else 0.0 for k in (SIZE, TURN)
-    )
-    return Trial(
-        name, seconds, kind, truth, int(run.lag or 0), match_odds(nats, run), float(nats.any(1).sum()) / FPS, size, turn
-    )  # fmt: skip
+def both_nats(told: Told, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """Evidence of the usual and of the weak kind, see sync.judge."""
+    given = (told.audio, told.vocal, told.valid, told.speech, evidence)
+    return pair_nats(*given), pair_nats(*given, weak=True)
+
+
+def _trial(
+    name: str, seconds: int, kind: str, truth: int | None, told: Told, nats: np.ndarray, weak: np.ndarray
+) -> Trial:
+    best = (0, -np.inf)
+    for table, cost in ((nats, 0.0), (weak, WEAK_COST)):
+        lag = int(table.sum(0, dtype=np.float64).argmax()) - REACH
+        odds = match_odds(table, Run(0, len(table), float(lag))) - cost
+        best = max(best, (lag, odds), key=lambda item: item[1])
+    seen = told.look[told.valid]
+    size, turn = (float(np.nan_to_num(np.nanmedian(seen[:, k]))) if len(seen) else 0.0 for k in (SIZE, TURN))
+    return Trial(name, seconds, kind, truth, *best, float(nats.any(1).sum()) / FPS, size, turn)
 
 
 def _weights(trials: Sequence[Trial]) -> np.ndarray:
@@ -300,18 +318,20 @@ def fit_evidence(
         mine, others = mine[np.isfinite(mine)], others[np.isfinite(others)]
         if len(mine) and len(others):
             pairs.append((mine, others))
-    evidence = Evidence(*map(tuple, fit_nats(pairs)), share=1.0, margin=margin)
+    contrast, nats, weak = map(tuple, fit_nats(pairs))
+    evidence = Evidence(contrast, nats, 1.0, weak, margin)
 
     cuts = [
-        (file, seconds, kind, truth, told, pair_nats(told.audio, told.vocal, told.valid, told.speech, evidence))
+        (file, seconds, kind, truth, told, *both_nats(told, evidence))
         for file, seconds, kind, truth, told in cuts_of(pipeline, clips, lags, seed, draws)
     ]
     evidence = replace(evidence, share=_fit_share(cuts))
-    trials = [_trial(f, s, k, t, told, evidence.share * nats) for f, s, k, t, told, nats in cuts]
+    share = evidence.share
+    trials = [_trial(f, s, k, t, told, share * nats, share * weak) for f, s, k, t, told, nats, weak in cuts]
     evidence = replace(evidence, logit=fit_logit(trials))
     evidence = replace(evidence, answer=fit_answer(trials, probabilities(trials, evidence)))
     doubts = _doubts(pipeline, clips, lags, evidence)
-    evidence = replace(evidence, doubt=max(4.0, doubts[-1] + 2.0 if doubts else 4.0))
+    evidence = replace(evidence, doubt=max(LEAST_DOUBT, doubts[-1] + 1.0 if doubts else 0.0))
     tables = {
         f"Cuts of {split}": answer_rows(trials, evidence),
         f"Reliability, {split}": reliability_rows(trials, evidence),
@@ -338,9 +358,7 @@ def fit_evidence(
 
 
 def _fit_share(cuts: Sequence[tuple[Any, ...]]) -> float:
-    from synclip_core.sync.path import lag_prior
-
-    prior, sums = lag_prior(REACH), [(truth, nats.sum(0, dtype=np.float64)) for *_, truth, _told, nats in cuts]
+    prior, sums = lag_prior(REACH), [(truth, nats.sum(0, dtype=np.float64)) for *_, truth, _told, nats, _weak in cuts]
     loss = []
     for share in _SHARES:
         total = 0.0
@@ -358,12 +376,15 @@ def _fit_share(cuts: Sequence[tuple[Any, ...]]) -> float:
 def _doubts(
     pipeline: SyncPipeline, clips: Mapping[str, tuple[Clip, Seen]], lags: Mapping[str, int], evidence: Evidence
 ) -> list[float]:
-    """Doubt of every stretch of a clip with a lag that the path takes for one without, rising."""
+    """Doubt of every stretch of a clip with a lag that the path takes for one without, by the table that the judge
+    would take for the clip, rising."""
     found = []
     for file in lags:
-        told = tell(pipeline, clips[file][1])
-        nats = pair_nats(told.audio, told.vocal, told.valid, told.speech, evidence)
-        found += [doubt_of(nats, run.start, run.end) for run in find_runs(nats) if run.lag is None]
+        for nats in both_nats(tell(pipeline, clips[file][1]), evidence):
+            runs = find_runs(nats)
+            if any(run.lag is not None and match_odds(nats, run) > 3 for run in runs):
+                break
+        found += [doubt_of(nats, run.start, run.end) for run in runs if run.lag is None]
     return sorted(found)
 
 
@@ -372,7 +393,7 @@ def report_trials(
 ) -> list[Trial]:
     lags = own_lags(pipeline, clips, evidence.margin)
     return [
-        _trial(f, s, k, t, told, pair_nats(told.audio, told.vocal, told.valid, told.speech, evidence))
+        _trial(f, s, k, t, told, *both_nats(told, evidence))
         for f, s, k, t, told in cuts_of(pipeline, clips, lags, seed, draws)
     ]
 
