@@ -16,8 +16,8 @@ _PERCENT = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.4, 2.8, 3.2, 3.6, 4.0
 SLOPES = np.array([0.0, *(s * p / 100 for p in _PERCENT for s in (1, -1))])  # frames of lag a tick
 NEAR = 15  # frames: lags that most files have
 _FAR_SHARE = 0.1  # prior probability of a lag beyond it
-_CHANGE = 0.2 / 60  # a block: something changes once a minute, before anything is known
-_DRIFT, _NOWHERE = 0.02, 0.1  # prior probability that a stretch slopes, that it fits nowhere
+_CHANGE = 0.2 / 20  # a block: something changes every 20 s, before anything is known
+_DRIFT, _NOWHERE = 0.02, 0.2  # prior probability that a stretch slopes, that it fits nowhere
 _REFINE = 25  # ticks to either side in which a border is placed anew
 
 
@@ -188,6 +188,11 @@ def _climb(nats: np.ndarray, start: int, end: int, centre: float, middle: float,
     return Run(start, end, middle - slope * (centre - start), slope, value)
 
 
+def _kind(run: Run) -> float:
+    """log probability of a constant, of a slope, before anything is known."""
+    return float(np.log(_DRIFT / len(SLOPES) if run.slope else 1 - _DRIFT - _NOWHERE))
+
+
 def _smooth(nats: np.ndarray, runs: list[Run]) -> list[Run]:
     """Every line anew on its own ticks; neighbours become one where one line is likelier than two."""
     cost = change_cost(nats.shape[1] // 2)
@@ -200,7 +205,7 @@ def _smooth(nats: np.ndarray, runs: list[Run]) -> list[Run]:
             tie = (float(b.at(np.array(middle_b))) - float(a.at(np.array(middle_a)))) / max(middle_b - middle_a, 1)
             guess = Run(a.start, b.end, float(a.at(np.array(middle_a))) + tie * (a.start - middle_a), tie)
             one = fit_line(nats, a.start, b.end, guess)
-            if one.nats + cost > a.nats + b.nats:
+            if one.nats + _kind(one) + cost > a.nats + _kind(a) + b.nats + _kind(b):
                 fitted[k : k + 2] = [one]
                 k = max(k - 1, 0)
                 continue

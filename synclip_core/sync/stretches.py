@@ -1,5 +1,6 @@
 """What each part of a clip is: on which lag, without a match, still, silent, without a face; as stretches in a row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ STILL_GREY = 0.3  # mean change of a face's crop, grey levels: live faces never 
 CALM_GREY = 1.0  # around such a run: the crop still settles for a moment when the picture stops
 STILL_TICKS = 20  # 0.8 s
 _GAP = 2  # ticks: a refreshed key frame of a still picture moves for a moment
+_AGAIN = 0.8  # probability that a stretch has a lag that the file has elsewhere
 STANDS_OUT = 4.5  # robust deviations: another person's voice stayed under 3.9 on 216 pairs of clips (val)
 MOUTH = 0.012  # spread of the lips' gap over a second, of the face's height: 3 of 4 spoken seconds have more
 LEAST = {NO_FACE: 25, NO_SPEECH: 50, MOVES_IN_SILENCE: 50}  # ticks; what is shorter is a pause, no stretch
@@ -84,7 +86,8 @@ def still_ticks(look: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """bool [T]: ticks of a picture that stands still for 0.8 s or more. look: [T, 5] of `sync.look`."""
     motion = np.nan_to_num(look[:, MOTION], nan=np.inf)
     calm = valid & (motion < STILL_GREY)
-    calm[:1] = calm[1:2]  # the first frame has none before it
+    if len(calm) > 1:
+        calm[0] = calm[1]  # the first frame has none before it
     for begin, end in runs_of(calm, False):
         if begin > 0 and end < len(calm) and end - begin <= _GAP and valid[begin:end].all():
             calm[begin:end] = True
@@ -141,16 +144,35 @@ def match_odds(nats: np.ndarray, run: Run) -> float:
 
 def stands_out(nats: np.ndarray, start: int, end: int) -> float:
     """By how many robust deviations the best lag's evidence exceeds the usual lag's: a weak but steady match does."""
-    values = nats[start:end].sum(0, dtype=np.float64)
+    values, pairs, enough = _by_lag(nats, start, end)
+    usual = values.sum() / max(pairs.sum(), 1)
+    values = ((values - usual * pairs) / np.sqrt(np.maximum(pairs, 1)))[enough]
     middle = np.median(values)
     return float((values.max() - middle) / (1.4826 * np.median(np.abs(values - middle)) + 1e-9))
 
 
-def doubt_of(nats: np.ndarray, start: int, end: int) -> float:
-    """Log odds of "fits nowhere" against "fits at some lag", for ticks [start, end)."""
+def _by_lag(nats: np.ndarray, start: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of ticks [start, end): evidence and number of pairs of each lag, and which lags have half of the most pairs. Far
+    lags look beyond the ends of a file: what has few pairs speaks neither way."""
+    part = nats[start:end]
+    pairs = (part != 0).sum(0)
+    return part.sum(0, dtype=np.float64), pairs, pairs >= max(1, pairs.max() / 2)
+
+
+def doubt_of(nats: np.ndarray, start: int, end: int, known: Sequence[float] = ()) -> float:
+    """Log odds of "fits nowhere" against "fits at some lag", for ticks [start, end). known: lags that the rest of the
+    file has; where there are any, the stretch would have one of them four times in five."""
     if end <= start or stands_out(nats, start, end) >= STANDS_OUT:
         return 0.0
-    return -float(np.logaddexp.reduce(nats[start:end].sum(0, dtype=np.float64) + lag_prior(nats.shape[1] // 2)))
+    reach = nats.shape[1] // 2
+    prior = lag_prior(reach)
+    if known:
+        prior += np.log(1 - _AGAIN)
+        for lag in known:
+            place = min(max(round(lag) + reach, 0), 2 * reach)
+            prior[place] = np.logaddexp(prior[place], np.log(_AGAIN / len(known)))
+    values, _, enough = _by_lag(nats, start, end)
+    return -float(np.logaddexp.reduce((values + prior)[enough])) if enough.any() else 0.0
 
 
 def find_stretches(
@@ -167,8 +189,9 @@ def find_stretches(
     length = len(nats)
     label = np.full(length, -1)  # index into `told`, or one of the causes below
     told: list[tuple[Run, str, float | None]] = []
+    known = sorted({round(run.lag) for run in runs if run.lag is not None and not run.slope})
     for run in runs:
-        state, sure = _state_of(nats, run, evidence, tolerance, quality, cost)
+        state, sure = _state_of(nats, run, evidence, tolerance, quality, cost, known)
         label[run.start : run.end] = len(told)
         told.append((run, state, sure))
     causes = (NO_SPEECH, MOVES_IN_SILENCE, STILL, NO_FACE)
@@ -187,9 +210,10 @@ def _state_of(
     tolerance: Tolerance,
     quality: tuple[float, float],
     cost: float,
+    known: Sequence[float],
 ) -> tuple[str, float | None]:
     if run.lag is None:
-        doubt = doubt_of(nats, run.start, run.end)
+        doubt = doubt_of(nats, run.start, run.end, known)
         return (NOT_FOLLOWING, 1 / (1 + np.exp(-doubt))) if doubt >= evidence.doubt else (CANNOT_TELL, None)
     judged_s = float(nats[run.start : run.end].any(1).sum()) / FPS
     sure = evidence.probability(match_odds(nats, run) - cost, judged_s, *quality)
