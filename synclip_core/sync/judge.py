@@ -64,6 +64,8 @@ def judge(
     """audio, vocal: [T, D] tokens at 25 fps; valid, speech: bool [T], None means all; look: [T, 5] (`sync.look`), None:
     nothing is known of the picture. reach: frames, lags up to this are searched. Never fails on short clips."""
     length = len(audio)
+    if not length:
+        return Timeline(CANNOT_TELL, "too short: cannot tell", "too short", [], None, 0.0, None, None)
     known = evidence or bundled_evidence()
     face, talk = as_mask(valid, length), as_mask(speech, length, "speech")
     seen_as = np.full((length, WIDTH), np.nan, np.float32) if look is None or len(look) != length else look
