@@ -12,7 +12,6 @@ from .atomic import atomic_path, check_folder
 from .options import add_pipeline_options, make_pipeline
 from .progress import bar
 
-
 ALL_TRACKS = 1000  # more than any file has
 
 

@@ -86,7 +86,10 @@ def _drift(line: dict[str, Any], retime: bool, notes: list[str]) -> Repair:
     if retime:
         return Repair(at_zero / (1 + slope), retime=1 / (1 + slope), notes=notes)
     if rate_guess(slope):
-        notes = [*notes, f"{rate_guess(slope)[2:]} If so, --retime mends the picture's time stamps and leaves the sound"]
+        notes = [
+            *notes,
+            f"{rate_guess(slope)[2:]} If so, --retime mends the picture's time stamps and leaves the sound",
+        ]
     return Repair(at_zero, longer=1 + slope, notes=notes)
 
 

@@ -21,7 +21,16 @@ from synclip_core.metrics.calibration import calibration_error
 from synclip_core.metrics.clip_lag import MAX_SHIFT, draw_shift, shift_audio
 from synclip_core.metrics.distance import FPS, as_mask, best_lag, distance_band, mean_curve
 from synclip_core.pipeline import SyncPipeline
-from synclip_core.sync.evidence import REACH, SPEECH_MARGIN, WEAK_COST, Evidence, contrasts, near, pair_nats, size_feature
+from synclip_core.sync.evidence import (
+    REACH,
+    SPEECH_MARGIN,
+    WEAK_COST,
+    Evidence,
+    contrasts,
+    near,
+    pair_nats,
+    size_feature,
+)
 from synclip_core.sync.look import SIZE, TURN
 from synclip_core.sync.path import Run, find_runs, lag_prior
 from synclip_core.sync.stretches import doubt_of, match_odds
@@ -30,7 +39,7 @@ from ..clips import Clip, read_clips
 from ..tables import format_table
 from .cuts import generator_for
 from .measure import NEGATIVE_SHIFT
-from .provider import TICK, encoder_reach, token_reach
+from .provider import encoder_reach, token_reach
 from .seen import Seen, Told, read_seen, tell
 
 LENGTHS = (1, 2, 3, 5)
