@@ -373,7 +373,8 @@ class SyncPipeline:
     def _pick(
         self, found: "_Found", sounds: Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]
     ) -> tuple[int, tuple[np.ndarray, np.ndarray]]:
-        """The track that players play, or the next one where that has no speech; "best": that which fits a face best."""
+        """The track that players play, or the next one where that has no speech; "best": that which fits a face
+        best."""
         if self.audio_track != "best":
             first = None
             for number, sound in sounds:

@@ -87,7 +87,8 @@ def select_tracks(
 
     choice: "auto" (area times ticks seen), "largest", "longest", "speaker" (the highest of `scores`, track_id -> how
     well the mouth matches the sound), an index (0 = the leftmost of the faces seen together) or a point (x, y) in
-    pixels (the nearest face, none where no face lies within half its size of it). follow: also choose where the best track is absent; otherwise the best track alone.
+    pixels (the nearest face, none where no face lies within half its size of it). follow: also choose where the
+    best track is absent; otherwise the best track alone.
     Raises SyncLipError for an index with no face, a speaker without scores, an unknown word.
     """
     if isinstance(choice, str):

@@ -2,7 +2,8 @@
 
 The distance of a pair says little by itself: a voice or a face moves all its distances up or down. So each distance is
 held against what its row (this sound at other lags) and its column (this mouth at other sounds) show, in units of how
-much the file's distances vary, and the contrast becomes the logarithm of a likelihood ratio, pairs that belong together against pairs that do not. Both densities are
+much the file's distances vary, and the contrast becomes the logarithm of a likelihood ratio, pairs that belong
+together against pairs that do not. Both densities are
 fitted on the validation split for each checkpoint (`python -m train.evaluate evidence`).
 """
 
@@ -140,7 +141,8 @@ def pair_nats(
     """Evidence of each audio tick for each lag, in nats that add up along a stretch; 0 where there is none.
 
     audio, vocal: [T, D] tokens; seen: bool [T], ticks whose mouth can be seen and moves; speech: bool [T].
-    weak: see Evidence. Returns float32 [T, 2 * reach + 1]. A pair counts where its sound is within 0.2 s of speech and its mouth is seen.
+    weak: see Evidence. Returns float32 [T, 2 * reach + 1]. A pair counts where its sound is within 0.2 s of speech
+    and its mouth is seen.
     """
     length = len(audio)
     inside = np.zeros(length, bool)

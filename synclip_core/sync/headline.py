@@ -1,6 +1,6 @@
 """The timeline in a word and in a sentence, as a person would say it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .stretches import (
     CANNOT_TELL,
@@ -121,8 +121,8 @@ def _course(lines: Sequence[Stretch]) -> str:
     return ", ".join([first, *middle, f"then {told[-1][0]}"])
 
 
-def _spans(stretches: "Sequence[Stretch] | object") -> str:
-    spans = [f"from {s.start_s:.1f} to {s.end_s:.1f} s" for s in stretches]  # type: ignore[attr-defined]
+def _spans(stretches: Iterable[Stretch]) -> str:
+    spans = [f"from {s.start_s:.1f} to {s.end_s:.1f} s" for s in stretches]
     return ", ".join(spans[:3]) + (f" and {len(spans) - 3} times more" if len(spans) > 3 else "")
 
 

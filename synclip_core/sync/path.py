@@ -23,7 +23,8 @@ _REFINE = 25  # ticks to either side in which a border is placed anew
 
 @dataclass(frozen=True)
 class Run:
-    """Ticks [start, end) on one line: lag + slope * (u - start) frames, lag None where they fit nowhere. nats: of it."""
+    """Ticks [start, end) on one line: lag + slope * (u - start) frames, lag None where they fit nowhere. nats: of
+    it."""
 
     start: int
     end: int
@@ -103,14 +104,15 @@ def _viterbi(nats: np.ndarray) -> list[Run]:
         if leaves:
             line = (None, 0.0) if k < 0 else (float(i - reach), float(SLOPES[k]))
             runs.append(Run(t * BLOCK, min(end * BLOCK, ticks), *line))
-            end, state = t, (int(before[t, 0]), int(before[t, 1]))
+            end, state = int(t), (int(before[t, 0]), int(before[t, 1]))
         elif k >= 0:
-            state = (k, i - int(steps[t, k] - steps[t - 1, k]))
+            state = (int(k), int(i) - int(steps[t, k] - steps[t - 1, k]))
     return runs[::-1]
 
 
 def along(nats: np.ndarray, start: int, end: int, lag: float, slope: float = 0.0) -> np.ndarray:
-    """Evidence of ticks [start, end) on a line, between lags by interpolation, float64 [end - start]; 0 off the band."""
+    """Evidence of ticks [start, end) on a line, between lags by interpolation, float64 [end - start]; 0 off the
+    band."""
     reach = nats.shape[1] // 2
     ticks = np.arange(start, end)
     place = lag + slope * (ticks - start) + reach

@@ -22,7 +22,8 @@ _HOP = RATE // 50
 
 @dataclass(frozen=True)
 class Repair:
-    """lag_frames: that the beginning is off by; moves: further delays; longer, retime: see media.align.write_aligned."""
+    """lag_frames: that the beginning is off by; moves: further delays; longer, retime: see
+    media.align.write_aligned."""
 
     lag_frames: float
     moves: list[Move] = field(default_factory=list)

@@ -35,9 +35,11 @@ _SHORT = 10  # ticks: shorter remains between stretches go to a neighbour
 
 @dataclass(frozen=True)
 class Stretch:
-    """start_s, end_s from the first frame. lag_frames: at its start, at 25 fps, above 0 the audio is early; None without
+    """start_s, end_s from the first frame. lag_frames: at its start, at 25 fps, above 0 the audio is early; None
+    without
     a match. slope: frames a frame, 0 where the lag stays. confidence: probability that the lag is right within a frame,
-    or that no lag is (does_not_follow); None where nothing is claimed. nats: evidence for it. speech_s: speech in it."""
+    or that no lag is (does_not_follow); None where nothing is claimed. nats: evidence for it. speech_s: speech in
+    it."""
 
     start_s: float
     end_s: float

@@ -24,7 +24,8 @@ class Tolerance:
 
 
 # EBU R37 limits sound at the output that feeds transmitters to 40 ms before and 60 ms after the picture (its own page
-# says that it sets such limits; the figures as tables of broadcasters list them). ITU-R BT.1359-1 (1998), considering g:
+# says that it sets such limits; the figures as tables of broadcasters list them). ITU-R BT.1359-1 (1998),
+# considering g:
 # "detectability thresholds are about +45 ms to -125 ms and acceptability thresholds are about +90 ms to -185 ms on the
 # average", positive: the sound is early; recommends 2: the overall tolerance shall not exceed +90 ms or -185 ms.
 EBU = Tolerance(40.0, 60.0, "EBU R37")

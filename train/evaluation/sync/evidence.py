@@ -129,7 +129,8 @@ def _random_cut(seen: Seen, ticks: int, generator: np.random.Generator) -> Seen:
 
 
 def fit_nats(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Knots (contrast, nats, weak) from (contrasts of pairs that belong together, of others) of each clip; a clip of ten
+    """Knots (contrast, nats, weak) from (contrasts of pairs that belong together, of others) of each clip; a clip
+    of ten
     seconds and more weighs as ten."""
     both = np.concatenate([np.concatenate(pair) for pair in pairs])
     low, high = np.quantile(both, [0.0001, 0.9999])
@@ -224,7 +225,8 @@ def fit_logit(trials: Sequence[Trial]) -> tuple[float, ...]:
 
 
 def fit_answer(trials: Sequence[Trial], probability: np.ndarray) -> float:
-    """The least probability from which at most WRONG of all trials of each kind, and foreign sound in sync, go wrong."""
+    """The least probability from which at most WRONG of all trials of each kind, and foreign sound in sync, go
+    wrong."""
     for limit in np.concatenate([np.arange(0.5, 0.99, 0.01), [0.99, 0.992, 0.995, 0.997, 0.999]]):
         told = probability >= limit
         wrong = [
