@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from benchmarks.memory import memory_mb
-from synclip_core.audiopack_control import control_of
-from synclip_core.injection import injected
-from synclip_core.models.audiopack import AudioPack, AudioPackConfig, latent_frames
+from benchmarks.shared.memory import memory_mb
+from synclip_core.dubbing.audiopack import AudioPack, AudioPackConfig, latent_frames
+from synclip_core.dubbing.control import control_of
+from synclip_core.dubbing.injection import injected
 
 TEN_MINUTES = 7500  # frames
 BLOCKS = 30 + 15  # of the 1.3B: its own and those of VACE

@@ -17,16 +17,16 @@ import numpy as np
 
 from synclip_core.metrics.clip_lag import shift_audio
 from synclip_core.pipeline import SyncPipeline
-from synclip_core.sync.judge import Timeline, judge
-from train.evaluation.clips import Clip
-from train.evaluation.sync.cuts import generator_for
-from train.evaluation.sync.evidence import own_lags, read_split
-from train.evaluation.sync.seen import Seen, tell
-from train.evaluation.tables import format_table, write_json
+from synclip_core.sync.along.judge import Timeline, judge
+from train.evaluate.clips import Clip
+from train.evaluate.sync.cuts import generator_for
+from train.evaluate.sync.evidence import own_lags, read_split
+from train.evaluate.sync.seen import Seen, tell
+from train.evaluate.tables import format_table, write_json
 
-from .cases_given import GIVEN, make_files, wrong
-from .cases_made import KINDS, Made
-from .cases_scored import Tally, is_damage, tally
+from .case_files.given import GIVEN, make_files, wrong
+from .case_files.made import KINDS, Made
+from .case_files.scored import Tally, is_damage, tally
 
 LEAST_S = 9.5  # of a clip that is damaged: 3 s before and after the damage
 Clips = Mapping[str, tuple[Clip, Seen]]

@@ -15,10 +15,10 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.long_clip import write_clip
-from benchmarks.memory import memory_mb
+from benchmarks.shared.long_clip import write_clip
+from benchmarks.shared.memory import memory_mb
 from synclip_core.demo import CLIP
-from tests.comfy_common import Server, running, workflow
+from tests.helpers.comfy_common import Server, running, workflow
 
 
 class Watch:

@@ -24,7 +24,7 @@ from synclip_core.media.audio import read_audio
 from synclip_core.media.speech import RATE
 from synclip_core.media.video import iter_ticks
 from synclip_core.pipeline import SyncPipeline
-from synclip_core.sync import measure_sync
+from synclip_core.sync.measure import measure_sync
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from synclip_core.media.blazeface import BlazeFace, BlazeFaceDetector
-from synclip_core.media.detector import Detection, FaceDetector, overlap
-from synclip_core.media.face_mesh import FaceMesh, landmark_box, roi_from_detection
+from synclip_core.faces.detect.blazeface import BlazeFace, BlazeFaceDetector
+from synclip_core.faces.detect.detector import Detection, FaceDetector, overlap
+from synclip_core.faces.detect.face_mesh import FaceMesh, landmark_box, roi_from_detection
 from synclip_core.media.video import iter_ticks
 
 SMALL = (24, 32, 48, 72)

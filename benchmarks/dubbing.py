@@ -16,8 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.long_clip import FPS, write_clip
-from benchmarks.memory import memory_mb
+from benchmarks.shared.long_clip import write_clip
+from benchmarks.shared.memory import memory_mb
+from synclip_core.clock import TICK_RATE
 from synclip_core.demo import CLIP
 
 
@@ -62,7 +63,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for frames in options.frames:
             path = Path(folder) / "long.mp4"
-            write_clip(CLIP, path, frames // FPS, tuple(options.size))
+            write_clip(CLIP, path, frames // TICK_RATE, tuple(options.size))
             command = [sys.executable, "-m", "benchmarks.dubbing", "--crop", str(options.crop), "--job", str(path)]
             environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
             done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)

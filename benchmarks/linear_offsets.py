@@ -15,7 +15,7 @@ import sys
 import numpy as np
 import torch
 
-from synclip_core.models.mel import MelFrontEnd
+from synclip_core.models.audio.mel import MelFrontEnd
 from train.data.clip import Clip
 from train.data.sampling import ClipStore
 

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from benchmarks.memory import memory_mb
+from benchmarks.shared.memory import memory_mb
 from synclip_core.checkpoint import load_checkpoint
-from synclip_core.lip_reading import read_lips
-from synclip_core.reader_file import load_reader
-from train.vsr.batches import plain_tokens
-from train.vsr.corpus import read_corpus, stem
-from train.vsr.features import Utterance
-from train.vsr.score import ErrorRate
+from synclip_core.reading.read import read_lips
+from synclip_core.reading.reader_file import load_reader
+from train.data.texts import read_corpus, stem
+from train.reading.batches import plain_tokens
+from train.reading.features import Utterance
+from train.reading.score import ErrorRate
 
 
 def main() -> int:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
-from train.config import PretrainConfig, StageConfig, load_config
 from train.data.sampling import ClipSource, ClipStore, Prefetcher, Sampler
-from train.prompts import PromptStore
-from train.run import Run
+from train.pretrain.config import PretrainConfig, StageConfig, load_config
+from train.pretrain.prompts import PromptStore
+from train.pretrain.run import Run
 
 
 def store_of(folder: str, config: PretrainConfig, clips: int) -> ClipStore:

@@ -27,15 +27,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.worse_files import Source, code_state, make_file, slug, variants
+from benchmarks.worse.files import Source, code_state, make_file, slug, variants
 from synclip_core.checkpoint import BUNDLED
-from synclip_core.commands.atomic import atomic_path
 from synclip_core.errors import SyncLipError
+from synclip_core.files.atomic import atomic_path
 from synclip_core.media.audio import read_audio
 from synclip_core.metrics.clip_lag import MAX_SHIFT, draw_shift
 from synclip_core.pipeline import SyncPipeline
-from synclip_core.sync import SyncResult
-from synclip_core.verdict import CANNOT_TELL
+from synclip_core.sync.measure import SyncResult
+from synclip_core.sync.verdict import CANNOT_TELL
 
 OTHERS = 4  # voices of a babble
 KINDS = ("right", "wrong_at_zero", "answered", "answered_right")  # of a row of the report, each true or false

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.long_clip import FPS, write_clip
-from benchmarks.memory import memory_mb
+from benchmarks.shared.long_clip import write_clip
+from benchmarks.shared.memory import memory_mb
+from synclip_core.clock import TICK_RATE
 from synclip_core.demo import CLIP
 
 JOBS = ("score", "classify", "tokens")
@@ -46,7 +47,7 @@ def measure(job: str, path: str, threads: int) -> None:
         extra = {"words": pipeline.classify(path).words}
     else:
         size = pipeline.model.config.visual.crop_size
-        crops = np.random.default_rng(0).integers(0, 255, (round(seconds * FPS), size, size, 3), dtype=np.uint8)
+        crops = np.random.default_rng(0).integers(0, 255, (round(seconds * TICK_RATE), size, size, 3), dtype=np.uint8)
         wave = read_audio(path)
         pipeline.audio_tokens(wave[:16000])
         started = time.perf_counter()

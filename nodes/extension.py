@@ -5,28 +5,28 @@ import os
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
-from .apply_audiopack import ApplyAudioPack
-from .classify_attributes import ClassifyAttributes
-from .demo_video import DemoVideo
-from .dub_conditioning import DubConditioning
-from .dub_sampler import DubSampler
-from .encode_audio import EncodeAudioTokens
-from .encode_vocal import EncodeVocalMotionTokens
-from .find_speaker import FindSpeaker
-from .fix_sync import FixSync
-from .load_audiopack import LoadAudioPack
-from .load_dubbing_demo import LoadDubbingDemo
-from .load_model import LoadModel
-from .load_tokens import LoadTokens
-from .model_files import FOLDER
-from .mouth_mask import MouthMask
-from .paste_faces import PasteFaces
-from .save_tokens import SaveTokens
-from .sync_gate import SyncGate
-from .sync_score import SyncScore
-from .sync_score_tokens import SyncScoreTokens
-from .track_faces import TrackFaces
-from .transcribe_lips import TranscribeLips
+from .attributes.classify_attributes import ClassifyAttributes
+from .dubbing.apply_audiopack import ApplyAudioPack
+from .dubbing.dub_conditioning import DubConditioning
+from .dubbing.dub_sampler import DubSampler
+from .dubbing.load_audiopack import LoadAudioPack
+from .dubbing.load_dubbing_demo import LoadDubbingDemo
+from .faces.mouth_mask import MouthMask
+from .faces.paste_faces import PasteFaces
+from .faces.track_faces import TrackFaces
+from .reading.transcribe_lips import TranscribeLips
+from .shared.model_files import FOLDER
+from .sync.demo_video import DemoVideo
+from .sync.find_speaker import FindSpeaker
+from .sync.fix_sync import FixSync
+from .sync.sync_gate import SyncGate
+from .sync.sync_score import SyncScore
+from .sync.sync_score_tokens import SyncScoreTokens
+from .tokens.encode_audio import EncodeAudioTokens
+from .tokens.encode_vocal import EncodeVocalMotionTokens
+from .tokens.load_model import LoadModel
+from .tokens.load_tokens import LoadTokens
+from .tokens.save_tokens import SaveTokens
 
 
 def register_folders() -> None:

@@ -2,23 +2,20 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from .commands.atomic import atomic_path
 from .errors import SyncLipError
+from .files.safetensors_file import read_safetensors, save_safetensors
+from .files.settings import from_dict, to_dict
 from .models.config import SyncLipMAEConfig
-from .models.settings import from_dict, to_dict
 from .models.synclipmae import SyncLipMAE
-from .sync.evidence import Evidence, bundled_evidence, read_evidence
-from .verdict import SyncThresholds
+from .sync.along.evidence import Evidence, bundled_evidence, read_evidence
+from .sync.verdict import SyncThresholds
 
 FORMAT = "synclipmae-1"
 BUNDLED = Path(__file__).parent / "weights" / "synclip_tiny.safetensors"
@@ -63,34 +60,6 @@ def save_checkpoint(
     save_safetensors(path, state, header)
 
 
-def save_safetensors(path: str | Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
-    """Atomic write: a full disk or a kill leaves the old file or none, never half of one."""
-    with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, header)
-        except SafetensorError as error:
-            code = re.search(r"os error (\d+)", str(error))  # the library tells errors of the system as text
-            if code is None:
-                raise SyncLipError(f"{path}: cannot write ({error})") from error
-            raise OSError(int(code[1]), str(error)) from error
-
-
-def read_safetensors(path: str | Path, *, header_only: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and header of a safetensors file. Raises SyncLipError with how to convert when it is anything else."""
-    target = Path(path)
-    if not target.is_file():
-        raise SyncLipError(f"{target}: no such file; expected a SyncLipMAE checkpoint (.safetensors)")
-    try:
-        with safe_open(str(target), "pt") as file:
-            names = () if header_only else file.keys()
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise SyncLipError(
-            f"{target}: not a safetensors file ({error}). Pickled checkpoints (.pt, .pth, .bin, .ckpt) can run code "
-            "and are refused: load it where you trust it and write it again with safetensors.torch.save_file"
-        ) from error
-
-
 def load_checkpoint(path: str | Path | None = None, *, ops: Any = nn) -> Checkpoint:
     """Load a SyncLipMAE checkpoint; None: the bundled one. The model comes in eval mode, float32, on the CPU.
 
@@ -106,6 +75,14 @@ def load_checkpoint(path: str | Path | None = None, *, ops: Any = nn) -> Checkpo
         raise SyncLipError(f"{target}: weights do not fit the config in the same file: {error}") from error
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     return Checkpoint(model.eval(), json.loads(header.get("metadata", "{}")), digest, target)
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Is it a file of ours? By its header alone."""
+    path = Path(path)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    return read_safetensors(path, header_only=True)[1].get("format") == FORMAT
 
 
 def read_config_of(path: str | Path) -> dict[str, Any]:

@@ -2,87 +2,57 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .attribute_file import load_head, require_match
-from .attributes import AttributeReport, classify_streams
+from .attributes.head import AttributeHead
+from .attributes.head_file import load_head, require_match
+from .attributes.report import AttributeReport, classify_streams
 from .checkpoint import Checkpoint, load_checkpoint
-from .decoding.beam import SearchOptions
 from .device import usable
 from .errors import SyncLipError
-from .lip_reading import read_lips
+from .faces.crop import decode_side, model_frames
+from .faces.detect.blazeface import BlazeFaceDetector
+from .faces.geometry import frame_regions
+from .faces.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
+from .faces.track_output import TrackChunk
+from .faces.tracking import FaceTracker, TrackOptions
 from .media.audio import iter_audio
-from .media.blazeface import BlazeFaceDetector
-from .media.crop import model_frames
-from .media.geometry import frame_regions
 from .media.info import MediaInfo, probe
-from .media.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
 from .media.speech import HOPS, RATE, band_level, speech_by_level
-from .media.track_output import TrackChunk
-from .media.tracking import FaceTracker, TrackOptions
 from .media.video import SourceFrame, iter_ticks
-from .models.attributes import AttributeHead
-from .models.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
-from .models.speech import SpeechEncoder, rows_of_frames
+from .models.audio.speech import SpeechEncoder, rows_of_frames
 from .models.synclipmae import SyncLipMAE, held, normalise
 from .models.visual_encoder import IDENTITY, PROMPTS, VOCAL
-from .reader_file import Reader
-from .report import ScoreReport
-from .speakers import FaceScore, face_score
-from .sync import SyncResult, measure_sync
-from .sync.evidence import REACH
-from .sync.judge import Timeline, judge
-from .sync.look import face_look, lay
-from .sync.tolerance import EBU, Tolerance
-from .sync.turns import follow_speaker
-from .sync.voice import TrackChoice, played_first
-from .transcript import Transcript
+from .reading.beam import SearchOptions
+from .reading.read import read_lips
+from .reading.reader_file import Reader
+from .reading.transcript import Transcript
+from .sync.along.evidence import REACH
+from .sync.along.judge import Timeline, judge
+from .sync.along.look import face_look, lay
+from .sync.along.tolerance import EBU, Tolerance
+from .sync.along.turns import follow_speaker
+from .sync.along.voice import TrackChoice, played_first
+from .sync.measure import SyncResult, measure_sync
+from .sync.report import ScoreReport
+from .sync.speakers import FaceScore, face_score
+from .tokens.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
+from .tokens.streams import TokenStreams
 
 Progress = Callable[[int, int], None]
 Watch = Callable[[TrackChunk], None]
-MAX_SIDE = 1280  # see decode_side
 BLOCK_PIXELS = 64 * 224 * 224  # of frames that are encoded together: 64 of base, 4 of paper
 MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
-
-
-def decode_side(face: int) -> int:
-    """Pixels of the longest side that is decoded for faces of `face` pixels, in inference and for shards alike; larger
-    pictures are reduced on the way, which such small crops do not notice."""
-    return round(MAX_SIDE * max(1.0, face / 112))
-
-
-@dataclass
-class TokenStreams:
-    """One row a frame at 25 fps. audio, vocal, identity, ambient: float32 [T, dim]; audio and vocal are L2-normalised.
-
-    valid: bool [T], ticks with the chosen face; speech: bool [T]; prompts: float32 [T, width], vocal prompts before
-    anything that looks along the clip; track: int64 [T], the face track of each tick, -1 for none. faces: tracks seen.
-    """
-
-    audio: np.ndarray
-    vocal: np.ndarray
-    identity: np.ndarray
-    ambient: np.ndarray
-    valid: np.ndarray
-    speech: np.ndarray
-    prompts: np.ndarray
-    track: np.ndarray
-    duration_s: float
-    faces: int
-    profile: str
-    warnings: list[str] = field(default_factory=list)
-    look: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.float32))  # [T, 5], see sync.look
 
 
 class SyncPipeline:
     """model: checkpoint path, a loaded Checkpoint, or None for the bundled one. face: see media.selection.parse_choice.
     missing: hold | interpolate | skip | error. max_lag: range of the curve that is shown, in frames at 25 fps; lags of
     up to 5 s are searched whatever it is, and up to max_lag where that is more. tolerance: what counts as in sync.
-    audio_track: which sound of a file is judged, see sync.voice. context: tokens of the
+    audio_track: which sound of a file is judged, see sync.along.voice. context: tokens of the
     temporal branch, which judge best; False: the paper's tokens of single frames. Checkpoints without that branch have
     one kind of tokens."""
 

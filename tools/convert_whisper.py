@@ -18,7 +18,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from synclip_core.errors import SyncLipError
-from synclip_core.media.atomic import AtomicFile
+from synclip_core.files.atomic import AtomicFile
 from tools.ctranslate2_file import Model, parse
 
 HEAD = 64  # channels a head in Whisper of every size

@@ -1,6 +1,6 @@
 """The mouth of the rendered head: its shape in a few numbers, its curves, its relief and its paint.
 
-Lengths are in the canonical face square (media/geometry.py): outer eye corners 0.45 apart, so 0.01 is about 2 mm. x is
+Lengths are in the canonical face square (faces/geometry.py): outer eye corners 0.45 apart, so 0.01 is about 2 mm. x is
 measured from the middle of the face, y grows downwards.
 """
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SyncLipError
+from ..faces.selection import Choice, TrackCollector, select_tracks
+from ..faces.track_output import TrackOptions
+from ..faces.tracking import FaceTracker
 from ..media.info import probe
-from ..media.selection import Choice, TrackCollector, select_tracks
-from ..media.track_output import TrackOptions
-from ..media.tracking import FaceTracker
 from ..media.video import SourceFrame, iter_ticks
 
 Watch = Callable[[int, int, np.ndarray], None]  # tick, ticks expected, picture

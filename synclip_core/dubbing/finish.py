@@ -5,8 +5,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageFilter
 
-from ..media.masks import lower_chin, lower_face_mask
-from ..vace import edit_mask
+from ..faces.masks import lower_chin, lower_face_mask
+from .vace import edit_mask
 
 GAIN = (0.7, 1.4)  # farther than that it is not a drift of colour
 CHIN = 0.12  # room below the chin, a share of the canonical square

@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import SyncLipError
+from ..faces.crop import crop_face
+from ..faces.paste import paste_face
 from ..media.audio import NativeAudio
-from ..media.crop import crop_face
 from ..media.info import probe
-from ..media.paste import paste_face
 from ..media.video import SourceFrame, iter_frames
 from ..media.writer import VideoWriter
 from .face import FacePath

@@ -10,8 +10,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from ..commands.atomic import atomic_path
 from ..errors import SyncLipError
+from ..files.atomic import atomic_path
 from .parts import Part
 
 

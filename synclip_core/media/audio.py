@@ -7,12 +7,12 @@ from fractions import Fraction
 import numpy as np
 from av.audio.resampler import AudioResampler
 
+from ..clock import TICK_RATE, tick_count
 from ..errors import SyncLipError
 from .container import PathLike, find_video, open_input
 from .downmix import to_mono
 from .sound import Sound, mono_frame
 from .span import video_span
-from .timing import TICK_RATE, tick_count
 
 _PAD = 48_000  # samples of silence handed out at a time
 

@@ -17,7 +17,8 @@ import av.error
 import av.stream
 from av.stream import Disposition
 
-from ..errors import SyncLipError
+from ..errors import SyncLipError, describe
+from ..files.atomic import PathLike
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
-
-PathLike = str | os.PathLike[str]
 
 MAX_PIXELS = 8192 * 4608
 MAX_CHANNELS = 64
@@ -40,12 +39,6 @@ MOV_OPTIONS = {"movflags": "+faststart", "movie_timescale": "240000"}
 MEDIA_ERRORS = (av.error.FFmpegError, ValueError, OSError, MemoryError, OverflowError)
 
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails
-
-
-def describe(error: BaseException) -> str:
-    """FFmpeg's words for an error, without the path that it repeats."""
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(words)
 
 
 def existing_file(path: PathLike) -> Path:

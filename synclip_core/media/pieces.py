@@ -28,8 +28,7 @@ def moved_apart(blocks: Iterable[np.ndarray], moves: list[tuple[int, int]]) -> I
     head: np.ndarray | None = None  # of the next piece, already mixed
     for place, later in moves:
         overlap = max(0, -later)
-        for part in source.take(max(0, place - done - overlap)):
-            yield part
+        yield from source.take(max(0, place - done - overlap))
         if later > 0:
             yield from source.take(min(overlap, place - done))
             yield np.zeros((source.channels, later), np.float32)

@@ -14,9 +14,9 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
+from ..clock import MAX_GAP_S, RESET_S
 from ..errors import SyncLipError
 from .container import MEDIA_ERRORS, PathLike, check_audio, decoded, open_audio
-from .timing import MAX_GAP_S, RESET_S
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -6,10 +6,10 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ..clock import MAX_GAP_S, MAX_LAST_S, RESET_S, Times, tick_count
 from ..errors import SyncLipError
 from .container import MEDIA_ERRORS, PathLike, check_size, existing_file, open_video, packets
 from .picture import PictureShape, has_alpha, picture_shape
-from .timing import MAX_GAP_S, MAX_LAST_S, RESET_S, Times, tick_count
 
 if TYPE_CHECKING:
     from av.packet import Packet

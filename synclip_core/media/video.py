@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..clock import TICK_RATE, Times, tick_count
 from ..errors import SyncLipError
 from .container import PathLike, decoded, open_video
 from .picture import PictureReader
 from .span import video_span
-from .timing import Times, tick_count
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -154,7 +154,7 @@ class TickReader(Iterator[tuple[int, SourceFrame]]):
     `expected` is the number of ticks that the file announces; a damaged file may yield fewer.
     """
 
-    def __init__(self, path: PathLike, fps: Fraction | float = 25, max_side: int | None = None) -> None:
+    def __init__(self, path: PathLike, fps: Fraction | float = TICK_RATE, max_side: int | None = None) -> None:
         rate = Fraction(fps).limit_denominator(100_000)
         if not 1 <= rate <= 240:
             raise SyncLipError(f"fps={fps}: ticks run at 1 to 240 a second.")
@@ -222,7 +222,7 @@ def iter_frames(path: PathLike, *, max_side: int | None = None) -> FrameReader:
     return FrameReader(path, max_side)
 
 
-def iter_ticks(path: PathLike, *, fps: Fraction | float = 25, max_side: int | None = None) -> TickReader:
+def iter_ticks(path: PathLike, *, fps: Fraction | float = TICK_RATE, max_side: int | None = None) -> TickReader:
     """(tick, frame) for tick = 0 .. n-1: the frame nearest in time to tick / fps (tie: the earlier).
 
     n = max(1, round(duration * fps)). A frame that several ticks show is the same object. Errors as `iter_frames`.

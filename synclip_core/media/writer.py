@@ -10,7 +10,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from ..errors import SyncLipError
-from .atomic import AtomicFile, close_quietly, write_error
+from ..files.atomic import AtomicFile, close_quietly, write_error
 from .audio import NativeAudio, NativeReader, iter_native
 from .container import MAX_PIXELS, MEDIA_ERRORS, MOV_OPTIONS, PathLike, existing_file, open_input
 from .encode import AudioEncoder

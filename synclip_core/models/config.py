@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from .settings import Depth, Kernel, Positive, Size, SizeOrNone, Within
+from ..files.settings import Depth, Kernel, Positive, Size, SizeOrNone, Within
 
 TICK = 640  # samples a video frame: 16 kHz, 25 fps
 GROUPS = 8  # of the group norms of a convolutional stem

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..media.geometry import TEMPLATE_REGIONS
+from ..faces.geometry import TEMPLATE_REGIONS
 
 # How much likelier than a patch of plain skin a patch of each part is kept, in the order of media.geometry.REGIONS, and
 # one that shows nothing of the face. Mouth and eyes move; a cheek tells of both; the background tells who it is.

@@ -11,14 +11,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import SyncLipError
+from ..files.safetensors_file import read_safetensors
+from .audio.local_whisper import LocalWhisper
+from .audio.speech import SpeechEncoder
+from .audio.whisper import HEAD, POSITIONS, WhisperFrontEnd, sinusoids
 from .config import AudioConfig
-from .local_whisper import LocalWhisper
-from .speech import SpeechEncoder
-from .whisper import HEAD, POSITIONS, WhisperFrontEnd, sinusoids
 
 
 def speech_config(path: str | Path) -> AudioConfig:
@@ -139,7 +139,7 @@ def _load_banded(front_end: LocalWhisper, path: Path) -> None:
     try:
         front_end.load_state_dict({name: tensor.float() for name, tensor in read_tensors(path).items()})
     except RuntimeError as error:
-        raise SyncLipError(f"{path}: no banded Whisper of these sizes (train.localise_whisper): {error}") from error
+        raise SyncLipError(f"{path}: no banded Whisper of these sizes (tools.localise_whisper): {error}") from error
 
 
 def _load_whisper(front_end: WhisperFrontEnd, path: Path) -> None:
@@ -176,11 +176,7 @@ def _without_prefix(raw: dict[str, Tensor]) -> dict[str, Tensor]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix != ".safetensors":
         raise SyncLipError(f"{path}: only .safetensors are read; synclip_core/models/pretrained.py says how to convert")
-    try:
-        with safe_open(str(path), "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}
-    except (OSError, SafetensorError) as error:
-        raise SyncLipError(f"{path}: cannot read the weights ({error})") from error
+    return read_safetensors(path, expected="published weights")[0]
 
 
 def copy_tensors(module: nn.Module, tensors: dict[str, Any], path: str | Path) -> None:

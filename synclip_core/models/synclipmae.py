@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .audio_encoder import AudioAdapter
+from .audio.encoder import AudioAdapter
+from .audio.mel import MelFrontEnd
+from .audio.speech import speech_front_end
 from .config import TICK, SyncLipMAEConfig
 from .decoder import Decoder
 from .layers import TemporalBlock
 from .masking import WHOLE_FACE, face_importance, inference_keep, mouth_importance, template_regions
-from .mel import MelFrontEnd
-from .speech import speech_front_end
 from .visual_encoder import AMBIENT, IDENTITY, VisualEncoder
 
 
@@ -82,7 +82,7 @@ class ContextHead(nn.Module):
 
 
 class SyncLipMAE(nn.Module):
-    """All parts. The pretraining objective on top of them is train/objective.py."""
+    """All parts. The pretraining objective on top of them is train/pretrain/objective.py."""
 
     importance: Tensor
     template: Tensor

@@ -1,4 +1,4 @@
-"""Audio-vocal contrastive alignment: symmetric InfoNCE with several positives (papers/synclipmae.txt, section 3.3)."""
+"""Audio-vocal contrastive alignment: symmetric InfoNCE with several positives (SyncLipMAE, section 3.3)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Cross-covariance decorrelation of the three factors (papers/synclipmae.txt, section 3.3)."""
+"""Cross-covariance decorrelation of the three factors (SyncLipMAE, section 3.3)."""
 
 from itertools import combinations
 
@@ -21,17 +21,27 @@ def standardised(tokens: Tensor) -> Tensor:
 def decorrelation_loss(*factors: Tensor) -> Tensor:
     """Sum over pairs of factors of the squared Frobenius norm of their cross-covariance, of standardised tokens.
 
-    factors: [N, D] tokens of the same N frames. Two identical factors of independent dimensions give D, two independent
-    ones about D * D / N: with few frames most of it is chance, see CrossCovariance.
+    factors: [N, D] tokens of the same N frames. Two identical factors give D, two independent ones about D * D / N:
+    with few frames most of it is chance, see CrossCovariance.
     """
-    return torch.stack([cross_correlation(a, b).square().sum() for a, b in combinations(factors, 2)]).sum()
+    pairs = list(combinations(factors, 2))
+    return torch.stack([redundancy(a, b) * cross_correlation(a, b).square().sum() for a, b in pairs]).sum()
+
+
+@torch.no_grad()
+def redundancy(a: Tensor, b: Tensor) -> Tensor:
+    """What makes the norm of two copies D, however much their dimensions say the same; 1 where they say nothing of one
+    another. Tokens of a young network lie near a line: without this they would count up to D times as much, and the
+    quickest way down is a token that never varies (the RV coefficient of Robert and Escoufier, times D)."""
+    norms = torch.stack([cross_correlation(x, x).norm() for x in (a, b)])
+    return a.shape[1] / norms.prod().clamp_min(1e-8)
 
 
 class CrossCovariance(nn.Module):
     """The same loss over many steps: a step has a few dozen people, the factors of a person need hundreds.
 
     A running mean of each pair's cross-correlation stands for the frames of the steps before; the gradient goes through
-    this step's frames alone: d/dx of |C|^2 with C the running mean. Buffers are state of a run (train/run.py).
+    this step's frames alone: d/dx of |C|^2 with C the running mean. Buffers are state of a run (train/pretrain/run.py).
     """
 
     mean: Tensor
@@ -46,12 +56,14 @@ class CrossCovariance(nn.Module):
 
     def forward(self, *factors: Tensor) -> Tensor:
         """As `decorrelation_loss`. Nothing is remembered until `commit`: the shares of a step all see the same past."""
-        own = torch.stack([cross_correlation(a, b) for a, b in combinations(factors, 2)])
+        pairs = list(combinations(factors, 2))
+        own = torch.stack([cross_correlation(a, b) for a, b in pairs])
+        counts = torch.stack([redundancy(a, b) for a, b in pairs])[:, None, None]
         decay = self._decay()
         mixed = (decay * self.mean + (1 - decay) * own).detach()
         self._seen.append(own.detach())
-        value = mixed.square().sum()
-        slope = 2 * (mixed * own).sum()
+        value = (counts * mixed.square()).sum()
+        slope = 2 * (counts * mixed * own).sum()
         return value + slope - slope.detach()
 
     @torch.no_grad()

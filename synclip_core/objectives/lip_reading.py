@@ -1,8 +1,8 @@
-"""A trained lip reader as a judge that does not learn (papers/synctalklip.txt, equation 4 and section 3.3)."""
+"""A trained lip reader as a judge that does not learn (SyncTalklip, equation 4 and section 3.3)."""
 
 from torch import Tensor, nn
 
-from ..models.vsr import LipReader, hybrid_loss
+from ..reading.network import LipReader, hybrid_loss
 
 
 class LipReadingLoss(nn.Module):

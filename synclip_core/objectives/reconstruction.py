@@ -1,4 +1,4 @@
-"""Pixel-space reconstruction (papers/synclipmae.txt, section 3.3; the masked mean of models_mae.py)."""
+"""Pixel-space reconstruction (SyncLipMAE, section 3.3; the masked mean of models_mae.py)."""
 
 import torch
 from torch import Tensor

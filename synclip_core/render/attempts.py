@@ -7,10 +7,10 @@ from typing import Any
 
 from ..errors import SyncLipError
 from .batch import Batch
-from .client import Client
 from .collect import fetch, read_result
 from .manifest import Row
-from .transport import Refused, Unreachable
+from .server.client import Client
+from .server.transport import Refused, Unreachable
 
 
 @dataclass

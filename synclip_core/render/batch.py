@@ -4,15 +4,29 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..errors import SyncLipError
 from .collect import remove_stale
 from .journal import Event, Journal
 from .manifest import Row
 
-if TYPE_CHECKING:
-    from .lane import Lane
+
+class Server(Protocol):
+    """What a batch asks of the one who works on a server's share (lane.Lane)."""
+
+    url: str
+    alive: bool
+    capacity: int
+    now: str  # what it does, for the progress bar
+
+    async def work(self) -> None: ...
+
+    async def listen(self) -> None: ...
+
+    async def tidy_at_the_end(self) -> None: ...
+
+    def lost_for(self) -> float: ...
 
 
 class Batch:
@@ -35,7 +49,7 @@ class Batch:
         self.rows = {row.id: row for row in rows if not journal.state.done(row)}
         self.total = len(rows)
         self.todo: deque[Row] = deque(row for row in self.rows.values() if not self.held(row))
-        self.lanes: list[Lane] = []
+        self.lanes: list[Server] = []
         self.finished = asyncio.Event()
         if not self.rows:
             self.finished.set()
@@ -44,10 +58,10 @@ class Batch:
         """Whether an earlier run queued the row, and nobody knows yet what came of it."""
         return self.journal.state.open.get(row.id, {}).get("key") == row.key
 
-    def take(self, lane: "Lane") -> Row | None:
+    def take(self, lane: Server) -> Row | None:
         """The next row for a lane; one that was too big for this server goes to another if there is one."""
         for row in self.todo:
-            if lane.client.url not in row.avoid or not self.others_alive(lane):
+            if lane.url not in row.avoid or not self.others_alive(lane):
                 self.todo.remove(row)
                 return row
         return None
@@ -63,7 +77,7 @@ class Batch:
         """To the front, where it was."""
         self.todo.appendleft(row)
 
-    def others_alive(self, lane: "Lane") -> bool:
+    def others_alive(self, lane: Server) -> bool:
         return any(other.alive for other in self.lanes if other is not lane)
 
     def done(self, row: Row, prompt_id: str, server: str, **fields: Any) -> None:

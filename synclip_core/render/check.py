@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import SyncLipError
-from .client import Client
 from .manifest import Row
-from .transport import Refused, Unreachable
-from .workflow import Workflow
+from .server.client import Client
+from .server.transport import Refused, Unreachable
+from .server.workflow import Workflow
 
 
 async def missing_classes(client: Client, classes: Iterable[str]) -> list[str]:

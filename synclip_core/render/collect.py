@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SyncLipError
-from .client import Client
 from .manifest import Row
 from .names import distinct
-from .outputs import Outcome, read_outcome
+from .server.client import Client
+from .server.outputs import Outcome, read_outcome
 
 
 async def read_result(client: Client, row: Row, entry: dict[str, Any]) -> Outcome:
@@ -31,7 +31,7 @@ async def fetch(client: Client, row: Row, outcome: Outcome, out: Path) -> list[s
 
     Raises Unreachable, Refused; SyncLipError where the disk is full or the folder cannot be written.
     """
-    from ..commands.atomic import atomic_path
+    from ..files.atomic import atomic_path
 
     folder, made = out / row.folder, []
     taken: set[str] = set()

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..text import shorten
 from .check import check_servers
-from .client import Client
 from .journal import check_same_job, read_state
 from .manifest import Row
-from .transport import need_aiohttp
-from .workflow import Workflow
+from .server.client import Client
+from .server.transport import need_aiohttp
+from .server.workflow import Workflow
 
 _WIDEST = 40
 
@@ -47,6 +48,5 @@ def render_table(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _shorten(text: str) -> str:
-    from ..commands.table import shorten
 
     return shorten(" ".join(text.split()), _WIDEST)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import SyncLipError
-from ..file_lock import taken_alone
+from ..files.lock import taken_alone
 from .manifest import Row
 from .names import JOURNAL, RESULTS
 

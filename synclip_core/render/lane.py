@@ -8,10 +8,10 @@ from typing import Any
 from .attempts import Attempt, Attempts
 from .batch import Batch
 from .check import missing_classes
-from .client import Client
 from .journal import Event
-from .transport import Refused, Unreachable
-from .workflow import Workflow
+from .server.client import Client
+from .server.transport import Refused, Unreachable
+from .server.workflow import Workflow
 
 CAPACITY = 2  # one runs, one waits: the GPU has work while we collect and upload
 POLL_S = 2.0  # how often a server is asked when its websocket says nothing
@@ -23,6 +23,7 @@ class Lane:
 
     def __init__(self, batch: Batch, client: Client, workflow: Workflow, capacity: int = CAPACITY) -> None:
         self.batch, self.client, self.workflow, self.capacity = batch, client, workflow, capacity
+        self.url = client.url
         self.attempts = Attempts(batch, client)
         self.orphans: dict[str, Event] = {}  # given up when the server was lost; perhaps it still has them
         self.now = ""  # what it does, for the progress bar

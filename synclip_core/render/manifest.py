@@ -1,15 +1,15 @@
 """The manifest: a CSV file, a row a job, whose columns fill inputs of the workflow."""
 
-import csv
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import SyncLipError
+from ..files.table import read_lines
 from .names import JOURNAL, RESULTS, safe_name, upload_name
+from .server.workflow import Graph, Target, Workflow, digest
 from .values import convert
-from .workflow import Graph, Target, Workflow, digest
 
 
 @dataclass
@@ -37,7 +37,7 @@ def read_manifest(path: str | Path, workflow: Workflow, uploads: Collection[str]
     else its number does. uploads: further columns that hold paths. Raises SyncLipError.
     """
     path = Path(path)
-    lines = _lines(path)
+    lines = read_lines(path)
     _, header = next(lines, (0, []))
     reader = _Reader(path, workflow, header, uploads)
     rows = [reader.row(line, number, cells) for number, (line, cells) in enumerate(lines, 1)]
@@ -113,20 +113,3 @@ class _Reader:
             self.names[path] = upload_name(path)
         files[self.names[path]] = path
         return self.names[path]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of every line that is not blank; comma, semicolon or tab, as the header has most of."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            head = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=head.count), strict=True)
-            yield 1, [cell.strip() for cell in next(reader, [])]
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield reader.line_num, cells
-    except OSError as error:
-        raise SyncLipError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SyncLipError(f"{path}: is no CSV file in UTF-8 ({error}).") from error

@@ -7,7 +7,7 @@ from typing import Any
 from .journal import State
 from .manifest import Row
 from .names import RESULTS
-from .outputs import SCORES
+from .server.outputs import SCORES
 
 _FATE = ("status", "server", "prompt_id", "seconds", "files", "error")
 
@@ -18,7 +18,7 @@ def write_results(out: Path, rows: Sequence[Row], state: State) -> dict[str, int
     A manifest's column whose name the table needs itself is called manifest.NAME. Score columns are there where any
     row was scored. Raises SyncLipError where it cannot be written.
     """
-    from ..commands.csv_file import write_rows
+    from ..files.table import write_rows
 
     table = [_fate(row, state) for row in rows]
     scores = SCORES if any(row.get("verdict") for row in table) else ()

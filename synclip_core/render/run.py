@@ -5,13 +5,13 @@ from pathlib import Path
 
 from .batch import Batch
 from .check import check_servers
-from .client import Client
 from .journal import Journal, check_same_job
 from .lane import Lane
 from .manifest import Row
 from .results import write_results
-from .transport import need_aiohttp
-from .workflow import Workflow
+from .server.client import Client
+from .server.transport import need_aiohttp
+from .server.workflow import Workflow
 
 
 async def render(

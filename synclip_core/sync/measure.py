@@ -20,8 +20,8 @@ from ..metrics.distance import (
     mean_curve,
     median,
 )
-from ..timeline import Segment, Window, find_segments, find_windows, find_worst_ticks, number, rounded
-from ..verdict import CANNOT_TELL, MS_PER_FRAME, SyncThresholds, decide, lag_words
+from .timeline import Segment, Window, find_segments, find_windows, find_worst_ticks, number, rounded
+from .verdict import CANNOT_TELL, MS_PER_FRAME, SyncThresholds, decide, lag_words
 
 __all__ = [
     "Segment",

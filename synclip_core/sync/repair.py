@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import SyncLipError
-from ..media.align import AlignReport, write_aligned
 from ..media.audio import read_audio
 from ..media.pieces import Move
 from ..media.speech import RATE
-from ..report import ScoreReport
-from .headline import rate_guess
-from .stretches import AUDIO_EARLY, AUDIO_LATE, IN_SYNC, MATCHED, MOVES_IN_SILENCE, MS, NOT_FOLLOWING, STILL
+from .align import AlignReport, write_aligned
+from .along.headline import rate_guess
+from .along.stretches import AUDIO_EARLY, AUDIO_LATE, IN_SYNC, MATCHED, MOVES_IN_SILENCE, MS, NOT_FOLLOWING, STILL
+from .report import ScoreReport
 
 _AROUND_S = 0.5  # of a border, where a quiet place for the cut is looked for
 _HOP = RATE // 50

@@ -1,10 +1,9 @@
 """Labels of each frame that need no annotator: from the sound, from word times, from the tracker's landmarks.
 
 The bundled head is trained on these. Landmarks are in the canonical face square, where the head is upright and still
-(synclip_core/media/geometry.py); left and right are those of the picture. Every limit is a definition, not a finding.
+(synclip_core/faces/geometry.py); left and right are those of the picture. Every limit is a definition, not a finding.
 """
 
-import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from synclip_core.clock import FPS
 from synclip_core.errors import SyncLipError
+from synclip_core.files.table import read_rows
 
 from .dataset import Group
 from .features import Features
 from .fit import UNKNOWN
 
-FPS = 25
 OPEN = 0.2  # gap of the inner lips over the width between their corners
 # nose tip off the middle of the outer eye corners, over their distance: about 14 degrees, if the tip stands half that
 # distance before the eyes
@@ -118,12 +118,11 @@ def read_words(data: Path) -> dict[str, list[tuple[float, float]]]:
     words: dict[str, list[tuple[float, float]]] = defaultdict(list)
     if not table.is_file():
         return words
-    with open(table, newline="", encoding="utf-8") as lines:
-        try:
-            for row in csv.DictReader(lines):
-                spoken = words[row["file"]]
-                if row["word"] not in ("sil", "sp"):
-                    spoken.append((float(row["start_s"]), float(row["end_s"])))
-        except (KeyError, ValueError) as error:
-            raise SyncLipError(f"{table}: expected columns file, start_s, end_s, word; {error!r}") from error
+    for row in read_rows(table, ("file", "start_s", "end_s", "word")):
+        spoken = words[row["file"]]
+        if row["word"] not in ("sil", "sp"):
+            try:
+                spoken.append((float(row["start_s"]), float(row["end_s"])))
+            except ValueError as error:
+                raise SyncLipError(f"{table}: start_s and end_s are seconds; {error}") from error
     return words

@@ -15,16 +15,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
-from synclip_core.media import geometry
+from synclip_core.faces import geometry
+from synclip_core.faces.track_output import TrackChunk
 from synclip_core.media.audio import read_audio
 from synclip_core.media.info import probe
 from synclip_core.media.speech import speech_mask
-from synclip_core.media.track_output import TrackChunk
-from synclip_core.pipeline import SyncPipeline, TokenStreams
-from synclip_core.token_file import read_tokens, write_tokens
-from train.evaluation.fingerprint import token_fingerprint
-from train.evaluation.sync.provider import kinds_of
-from train.evaluation.sync.tokens import tracks_of
+from synclip_core.pipeline import SyncPipeline
+from synclip_core.tokens.streams import TokenStreams
+from synclip_core.tokens.token_file import read_tokens, write_tokens
+from train.evaluate.fingerprint import token_fingerprint
+from train.evaluate.sync.provider import kinds_of
+from train.evaluate.sync.tokens import tracks_of
 
 from .eye_patches import HEIGHT, WIDTH, eye_patches
 

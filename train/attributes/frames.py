@@ -5,7 +5,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
-from train.evaluation.clips import SEEN, Clip, read_clips
+from train.evaluate.clips import SEEN, Clip, read_clips
 
 from .derived import GROUPS, derive, read_words
 from .features import FeatureCache

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from synclip_core.attributes.head import motion_features, uniform_frames, unit
 from synclip_core.errors import SyncLipError
-from synclip_core.models.attributes import motion_features, uniform_frames, unit
 
 from .dataset import Group, Item
 from .features import FeatureCache, Features

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from synclip_core.attributes.calibration import fit_temperature
+from synclip_core.attributes.head import AttributeGroup, AttributeHead
 from synclip_core.errors import SyncLipError
-from synclip_core.metrics.calibration import fit_temperature
 from synclip_core.metrics.classification import best_threshold
-from synclip_core.models.attributes import AttributeGroup, AttributeHead
 
 from .dataset import Group
-from .figures import group_figures, known_rows, majority_figures, probabilities
 from .fit import L2, UNKNOWN, Linear, fit_linear
+from .results.figures import group_figures, known_rows, majority_figures, probabilities
 from .samples import MOTION, SOURCES, Samples, rows_of, weigh_ambient
 
 MAJORITY = "majority class"

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from synclip_core.media.crop import model_frames
-from synclip_core.media.geometry import GEOMETRY_MIRROR
+from synclip_core.faces.crop import model_frames
+from synclip_core.faces.geometry import GEOMETRY_MIRROR
 
 from .noise import Draws
 

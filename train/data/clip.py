@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from synclip_core.media.geometry import TEMPLATE_REGIONS, face_regions
+from synclip_core.faces.geometry import TEMPLATE_REGIONS, face_regions
 
 
 @dataclass

@@ -93,3 +93,25 @@ class DeviceNoise:
 
     def order(self, count: int) -> Tensor:
         return self.uniform(count).argsort(1)
+
+
+class Rows:
+    """What some of the clips draw, the same as where all are asked."""
+
+    def __init__(self, draws: Draws, rows: Tensor) -> None:
+        self.draws, self.rows, self.alone = draws, rows, draws.alone
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def normal(self, *shape: int) -> Tensor:
+        return self.draws.normal(*shape)[self.rows]
+
+    def grain(self, *shape: int, device: torch.device) -> Tensor:
+        return self.draws.grain(*shape, device=device)[self.rows]
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self.draws.uniform(*shape)[self.rows]
+
+    def order(self, count: int) -> Tensor:
+        return self.draws.order(count)[self.rows]

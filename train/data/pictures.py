@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synclip_core.models.layers import full_precision
 
-from .noise import Draws
+from .noise import Draws, Rows
 
 # the chance of each at strength 1
 CHANCES = {"occlude": 0.15, "hold": 0.06, "blur": 0.25, "shrink": 0.35, "grain": 0.25, "compress": 0.4}
@@ -56,7 +56,14 @@ def degrade_frames(frames: Tensor, strength: float, noise: Draws) -> Tensor:
         name: (coin < chance * strength).float() * strength
         for coin, (name, chance) in zip(coins, CHANCES.items(), strict=True)
     }
-    return degraded(frames, amounts, noise)
+    if frames.device.type != "cpu":
+        return degraded(frames, amounts, noise)
+    # a CPU works on those alone that suffer anything
+    struck = torch.stack(list(amounts.values())).sum(0).nonzero()[:, 0]
+    if not len(struck):
+        return frames
+    some = degraded(frames[struck], {name: amount[struck] for name, amount in amounts.items()}, Rows(noise, struck))
+    return frames.index_copy(0, struck, some)
 
 
 @torch.no_grad()

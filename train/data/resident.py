@@ -10,14 +10,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
-from synclip_core.media.crop import model_frames
+from synclip_core.faces.crop import model_frames
 from synclip_core.metrics.distance import best_lag, curve_confidence, distance_curve
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.visual_encoder import VOCAL
-from train.config import DataConfig, StageConfig
-from train.validation import without_ends
+from train.pretrain.config import AugmentConfig, DataConfig, StageConfig
+from train.pretrain.prompts import PLAIN, prompts_of
+from train.pretrain.validation import without_ends
 
 from .clip import Clip
+from .noise import Noise
 from .sampling import SAMPLES, Batch, ClipStore, Sampler, number_of
 from .shards import decode_sample
 
@@ -56,6 +58,8 @@ class ResidentClips:
         if not self.place:
             raise SyncLipError(f"no sample can be read; {next(iter(self.refused.values()), 'the split is empty')}")
         self.meta = {key: dict(store.meta[key]) for key in self.place}
+        self.heard: Tensor | None = None  # float16 [versions, N, F], see heard.py
+        self.prompts: Tensor | None = None  # float16 [views, N, width], see resident_prompts
         self.crops, self.geometry, self.regions = torch.cat(crops), torch.cat(geometry), torch.cat(regions)
         self.valid, self.audio = torch.cat(valid), torch.cat(audio)
 
@@ -91,11 +95,14 @@ class ResidentSampler:
             m["sync"] == "trusted" or float(m.get("offset_confidence", 1.0)) >= self.config.min_offset_confidence
             for m in meta
         ]
-        place = self._tensor(start[:, None] + tick)
+        place, nothing, prompts = self._tensor(start[:, None] + tick), torch.empty(0), None
+        if clips.prompts is not None:
+            prompts = clips.prompts[self._tensor(rng.integers(len(clips.prompts), size=(len(keys), 1))), place].float()
+        resting = prompts is not None
         return Batch(
-            clips.crops[place],
-            clips.geometry[place].float(),
-            clips.regions[place].float(),
+            nothing if resting else clips.crops[place],
+            nothing if resting else clips.geometry[place].float(),
+            nothing if resting else clips.regions[place].float(),
             clips.valid[place],
             self._sound(self._tensor(start), self._tensor(count), self._tensor(begin), self._tensor(speed)),
             self._tensor(np.array(trusted)),
@@ -103,7 +110,9 @@ class ResidentSampler:
             self._tensor(np.array([number_of(m["subject"]) for m in meta])),
             self._tensor(tick),
             clips.margin,
+            prompts,
             slots=tuple(range(len(keys))),
+            heard=self._heard(start, count, begin, speed, rng),
         )
 
     def _sound(self, start: Tensor, count: Tensor, begin: Tensor, speed: Tensor) -> Tensor:
@@ -116,8 +125,37 @@ class ResidentSampler:
         sound = self.clips.audio
         return torch.lerp(sound[base + low].float(), sound[base + after].float(), (at - low).float()) / 32767
 
+    def _heard(
+        self, start: np.ndarray, count: np.ndarray, begin: np.ndarray, speed: np.ndarray, rng: np.random.Generator
+    ) -> Tensor | None:
+        """One version of each clip's rows, the nearest row to each tick: the tempo is another, the voice its own."""
+        rows = self.clips.heard
+        if rows is None:
+            return None
+        tick = np.round(begin[:, None] + np.arange(self.stage.frames) * speed[:, None]).astype(int)
+        place = self._tensor(start[:, None] + np.clip(tick, 0, count[:, None] - 1))
+        return rows[self._tensor(rng.integers(len(rows), size=(len(start), 1))), place]
+
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+
+def resident_prompts(
+    model: SyncLipMAE, clips: ResidentClips, stage: StageConfig, augmentation: AugmentConfig, seed: int
+) -> Tensor:
+    """Vocal prompts of all clips while the visual encoder rests, as PromptStore: float16 [views, N, width]."""
+    found = []
+    for key, (first, count) in tqdm(clips.place.items(), desc="prompts", unit="clip"):
+        part = slice(first, first + count)
+        shown = (clips.crops[part], clips.geometry[part].float(), clips.regions[part].float())
+        views = [
+            prompts_of(
+                model, *shown, clips.margin, augmentation if view else PLAIN, Noise.of(seed, view, [number_of(key)])
+            )
+            for view in range(stage.views)
+        ]
+        found.append(torch.stack(views).half())
+    return torch.cat(found, 1)
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
-from train.config import DataConfig, StageConfig
+from train.pretrain.config import DataConfig, StageConfig
 
 from .clip import Clip
 from .shards import RATE, Stored, decode_sample, index_shard
@@ -33,7 +33,8 @@ class Batch:
     [B, T] bool; audio: [B, T * 640]; trusted: [B] bool, clips whose audio belongs to their video, so that they may take
     part in the contrast. clip, person: [B] numbers of the clip and of who is in it; frame: [B, T], places in the clip.
     prompts: [B, T, width] vocal prompts of a resting visual encoder; crops and geometry are then empty.
-    slots: the clips' numbers in the whole batch of the step, of which other processes may hold the rest."""
+    slots: the clips' numbers in the whole batch of the step, of which other processes may hold the rest.
+    heard: [B, T, F] what the frozen speech encoder made of the sound before (heard.py); None: it hears `audio`."""
 
     crops: Tensor
     geometry: Tensor
@@ -47,6 +48,7 @@ class Batch:
     margin: float
     prompts: Tensor | None = None
     slots: tuple[int, ...] = ()
+    heard: Tensor | None = None
 
 
 class ClipSource(Protocol):

@@ -23,7 +23,7 @@ from safetensors.numpy import save as save_safetensors
 from scipy.signal import resample_poly
 
 from synclip_core.errors import SyncLipError
-from synclip_core.media.atomic import write_error
+from synclip_core.files.atomic import write_error
 
 from .clip import Clip
 

@@ -1,1 +1,1 @@
-"""Fine-tuning of Wan VACE with an AudioPack (papers/synclipmae.txt, sections 4.4 and 5)."""
+"""Fine-tuning of Wan VACE with an AudioPack (SyncLipMAE, sections 4.4 and 5)."""

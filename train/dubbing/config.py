@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from synclip_core.models.audiopack import InjectAt
-from synclip_core.models.settings import Amount, Count, Depth, Kernel, Number, Positive, Share, Size
-from train.config import OptimConfig
-from train.vsr.corpus import Layout
+from synclip_core.dubbing.audiopack import InjectAt
+from synclip_core.files.settings import Amount, Count, Depth, Kernel, Number, Positive, Share, Size
+from train.data.texts import Layout
+from train.pretrain.config import OptimConfig
 
 
 @dataclass(frozen=True)

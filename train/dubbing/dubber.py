@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from synclip_core.injection import embedding_of, guided, injected, on_latents
-from synclip_core.models.audiopack import AudioPack
-from synclip_core.vace import CELL, EDITED, MOUTH, Codec, edit_mask, vace_context
+from synclip_core.dubbing.audiopack import AudioPack
+from synclip_core.dubbing.injection import embedding_of, guided, injected, on_latents
+from synclip_core.dubbing.vace import CELL, EDITED, MOUTH, Codec, edit_mask, vace_context
 from train.data.noise import Noise
 from train.dubbing.config import DubbingConfig
 from train.dubbing.windows import DubBatch

@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from synclip_core.audiopack_file import AudioPackFile, load_audiopack, save_audiopack
-from synclip_core.checkpoint import save_safetensors
-from synclip_core.vace import Codec
-from train.dubbing.codecs import open_codec
+from synclip_core.dubbing.audiopack_file import AudioPackFile, load_audiopack, save_audiopack
+from synclip_core.dubbing.vace import Codec
+from synclip_core.files.safetensors_file import save_safetensors
 from train.dubbing.config import DubbingConfig
 from train.dubbing.dubber import Dubber
-from train.dubbing.layouts import to_comfy
-from train.dubbing.patches import apply_patch, differences, low_rank
-from train.dubbing.transformers import open_prompt, open_transformer
+from train.dubbing.wan.codecs import open_codec
+from train.dubbing.wan.layouts import to_comfy
+from train.dubbing.wan.patches import apply_patch, differences, low_rank
+from train.dubbing.wan.transformers import open_prompt, open_transformer
 
 PACK, WHOLE = "audiopack.safetensors", "transformer.safetensors"
 PROMPT = "prompt.safetensors"  # the text that it learned with, if it did

@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from synclip_core.commands.atomic import atomic_path
-from synclip_core.vace import Codec
+from synclip_core.dubbing.vace import Codec
+from synclip_core.files.atomic import atomic_path
 
 
 class CachedCodec:

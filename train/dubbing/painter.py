@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synclip_core.dubbing.audiopack import window
 from synclip_core.dubbing.parts import SEGMENT, Part
-from synclip_core.models.audiopack import window
 from train.dubbing.dubber import generate, to_segment
 from train.dubbing.export import Trained
 from train.dubbing.windows import DubBatch

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 
 from synclip_core.checkpoint import Checkpoint
+from synclip_core.clock import FPS
+from synclip_core.dubbing.vace import Codec, edit_mask
 from synclip_core.errors import SyncLipError
-from synclip_core.lip_reading import FPS
-from synclip_core.media.crop import model_frames
+from synclip_core.faces.crop import model_frames
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.visual_encoder import VOCAL
-from synclip_core.models.vsr import LipReader, hybrid_loss
-from synclip_core.reader_file import load_reader
-from synclip_core.vace import Codec, edit_mask
+from synclip_core.reading.network import LipReader, hybrid_loss
+from synclip_core.reading.reader_file import load_reader
 from train.data.sampling import ClipStore
+from train.data.texts import read_corpus, text_of
 from train.dubbing.config import DubLossConfig
 from train.dubbing.tokens import ClipTokens
 from train.dubbing.windows import Cut, DubBatch
-from train.vsr.corpus import read_corpus, text_of
-from train.vsr.features import whole_videos
+from train.reading.features import whole_videos
 
 NEAR = 3  # frames; tokens nearer than that are neither a pair nor a negative
 LEAST = 1e-4  # of a probability whose logarithm is taken
@@ -103,7 +103,7 @@ class Supervisor:
         return batch.tokens[:, inside].to(device).float(), batch.valid[:, inside].to(device)
 
     def lip_reading(self, batch: DubBatch, made: list[Tensor], counts: Tensor) -> Tensor:
-        """Cross entropy of what the clip says, read with the dubbed frames in it (papers/synctalklip.txt, equation 4).
+        """Cross entropy of what the clip says, read with the dubbed frames in it (SyncTalklip, equation 4).
 
         A mean over the batch, in which clips without a known text count as zero.
         """
@@ -120,7 +120,7 @@ class Supervisor:
 
 def contrastive(seen: Tensor, driven: Tensor, valid: Tensor, temperature: float) -> Tensor:
     """L1 distance of each driving token to its own frame, less that to the other frames of the sample, [B]
-    (papers/synctalklip.txt, equations 11 and 12). seen, driven: [B, T, D]; valid: bool [B, T]."""
+    (SyncTalklip, equations 11 and 12). seen, driven: [B, T, D]; valid: bool [B, T]."""
     apart = temperature * torch.cdist(driven, seen, p=1)  # [B, T of the voice, T of the picture]
     own = apart.diagonal(dim1=1, dim2=2)
     others = (apart.sum(2) - own) / max(apart.shape[2] - 1, 1)
@@ -128,7 +128,7 @@ def contrastive(seen: Tensor, driven: Tensor, valid: Tensor, temperature: float)
 
 
 def margin(seen: Tensor, driven: Tensor, valid: Tensor, others: Tensor, margins: tuple[float, float]) -> Tensor:
-    """UniSync's margin-based binary cross entropy, [B] (papers/unisync.txt, equations 1 and 2, without the L2 term,
+    """UniSync's margin-based binary cross entropy, [B] (UniSync, equations 1 and 2, without the L2 term,
     which is the optimiser's weight decay).
 
     Negatives are frames of the same sample at least NEAR away, and the voice of the sample before, where it is another

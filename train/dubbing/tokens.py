@@ -11,13 +11,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from synclip_core.checkpoint import Checkpoint
-from synclip_core.commands.atomic import atomic_path
+from synclip_core.files.atomic import atomic_path
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
-from train import distributed
 from train.data.clip import Clip
 from train.data.noise import Noise
 from train.data.sampling import ClipStore
-from train.prompts import PLAIN, clip_prompts
+from train.engine import distributed
+from train.engine.kept import content_key
+from train.pretrain.prompts import PLAIN, clip_prompts
 
 KEPT = ("audio", "vocal", "seen", "heard", "prompts", "regions")
 
@@ -37,10 +38,13 @@ class ClipTokens:
 
 
 def load_tokens(checkpoint: Checkpoint, store: ClipStore, cache: Path) -> dict[str, ClipTokens]:
-    """Of all clips, by key. Those in `cache` already are read from there; processes share the others."""
+    """Of all clips, by key. Those in `cache` already, made of the same clip, are read from there; processes share the
+    others."""
     folder = cache / checkpoint.sha256[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {key: folder / f"{key.replace('/', '_')}.safetensors" for key in sorted(store.meta)}
+    paths = {
+        key: folder / f"{key.replace('/', '_')}-{content_key(store, key)}.safetensors" for key in sorted(store.meta)
+    }
     mine = list(paths)[distributed.rank() :: distributed.size()]
     for key in tqdm(mine, desc="tokens", unit="clip", leave=False, disable=None):
         if _read(paths[key]) is None:

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from synclip_core.dubbing.audiopack import window
 from synclip_core.errors import SyncLipError
-from synclip_core.models.audiopack import window
 from train.data.sampling import ClipSource
 from train.dubbing.config import DubbingConfig
 from train.dubbing.tokens import ClipTokens

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from synclip_core.commands.inputs import VIDEO_SUFFIXES
+from synclip_core.cli.shared.inputs import VIDEO_SUFFIXES
 
 
 def videos_below(folder: Path) -> list[Path]:

@@ -4,11 +4,11 @@ A column of 0 and 1 is a label of the multi group "labels"; any other is a singl
 labels. An empty cell is not known.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from synclip_core.errors import SyncLipError
+from synclip_core.files.table import read_rows
 
 from ..dataset import Dataset, Group, Item
 
@@ -21,18 +21,14 @@ def read(table: Path, columns: Sequence[str] | None = None) -> Dataset:
 
     Raises SyncLipError where it is missing, lacks a column or holds a single value in one.
     """
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            rows, header = list(reader), list(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SyncLipError(f"{table}: expected a CSV table with columns file and labels; {error}") from error
+    rows = read_rows(table, ("file",))
+    if not rows:
+        raise SyncLipError(f"{table}: holds no row")
+    header = list(rows[0])
     wanted = list(columns) if columns else [name for name in header if name not in RESERVED]
     missing = [name for name in ("file", *wanted) if name not in header]
     if missing or not wanted:
         raise SyncLipError(f"{table}: lacks {', '.join(missing) or 'a label column'}; it has {', '.join(header)}")
-    if not rows:
-        raise SyncLipError(f"{table}: holds no row")
     values = {name: sorted({row[name] for row in rows if row[name]}) for name in wanted}
     binary = [name for name in wanted if set(values[name]) <= {"0", "1"}]
     dull = [name for name in wanted if len(values[name]) < 2]

@@ -1,0 +1,54 @@
+"""Sync Score: the shortest way from a video to a verdict."""
+
+import os
+from typing import Any
+
+from comfy_api.latest import io
+
+from ...synclip_core.media.audio import read_audio
+from ...synclip_core.sync.plot import draw_report, worst_frames
+from ..shared import sockets
+from ..shared.managed_model import ManagedModel, bundled
+from ..shared.progress import check_cancel, follower
+from ..shared.video_input import video_file, video_name
+from .score_output import outputs, score_output
+
+
+class SyncScore(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SyncLipSyncScore",
+            display_name="Sync Score",
+            category=sockets.CATEGORY,
+            description="Is the mouth in sync with the voice, and by how much is it off?",
+            inputs=[
+                io.Video.Input("video", tooltip="A video with a face and a voice. Streamed, however long it is."),
+                sockets.model_input(),
+                io.String.Input(
+                    "face",
+                    default="auto",
+                    tooltip=sockets.FACE_TOOLTIP + " speaker: the face whose mouth fits the voice best.",
+                ),
+                io.Combo.Input("missing", options=sockets.MISSING, default="hold", tooltip=sockets.MISSING_TOOLTIP),
+                sockets.max_lag_input(),
+            ],
+            outputs=outputs(),
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, face: str | None = "auto", missing: str | None = "hold") -> bool | str:
+        wrong = sockets.wrong_face(face)
+        return wrong or sockets.one_of(missing=(missing, sockets.MISSING))
+
+    @classmethod
+    def execute(
+        cls, video: Any, face: str, missing: str, max_lag: int, model: ManagedModel | None = None
+    ) -> io.NodeOutput:
+        pipeline = (model or bundled()).pipeline(face=face, missing=missing, max_lag=max_lag)
+        with video_file(video) as path:
+            report = pipeline.score(path, progress=follower())
+            waveform, thumbnails = read_audio(path), worst_frames(report, each=check_cancel)
+        report.file = os.path.basename(video_name(video))
+        return score_output(cls, report, draw_report(report, waveform, thumbnails))

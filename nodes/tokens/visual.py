@@ -1,0 +1,46 @@
+"""Tokens of a tracked face."""
+
+import numpy as np
+
+from ...synclip_core.errors import SyncLipError
+from ...synclip_core.faces.crop import crop_face
+from ...synclip_core.faces.geometry import frame_regions
+from ...synclip_core.faces.track_output import TrackChunk
+from ...synclip_core.pipeline import MIN_TRACK, SyncPipeline
+from ..shared.progress import counted
+from ..shared.values import Faces, Tokens
+
+
+def encode(pipeline: SyncPipeline, faces: Faces, model: str) -> tuple[Tokens, Tokens, Tokens]:
+    """Vocal, identity and ambient tokens; rows of zeros where no face was chosen."""
+    if not faces.chunks:
+        raise SyncLipError("faces: holds no face; look at the preview of Track Faces and choose another clip or face.")
+    size = pipeline.model.config.visual.crop_size
+    values = np.zeros((3, faces.ticks, pipeline.model.config.dim), np.float32)
+    valid = np.zeros(faces.ticks, bool)
+    chunks = iter(counted([chunk for track in faces.tracks() for chunk in track], len(faces.chunks)))
+    for track in faces.tracks():
+        prompts = np.concatenate([_prompts(pipeline, next(chunks), faces, size) for _ in track])
+        ticks, seen = (np.concatenate([getattr(chunk, name) for chunk in track]) for name in ("ticks", "valid"))
+        values[:, ticks] = pipeline.face_tokens(prompts, seen)
+        if seen.sum() >= min(MIN_TRACK, faces.ticks):
+            valid[ticks[seen]] = True
+    kinds = ("vocal", "identity", "ambient")
+    vocal, identity, ambient = (
+        Tokens(kind, rows, valid, model, faces.seen) for kind, rows in zip(kinds, values, strict=True)
+    )
+    return vocal, identity, ambient
+
+
+def _prompts(pipeline: SyncPipeline, chunk: TrackChunk, faces: Faces, size: int) -> np.ndarray:
+    regions = frame_regions(chunk.landmarks, chunk.transforms)
+    return pipeline.encode_crops(fitted(chunk.crops, faces, size), regions)
+
+
+def fitted(crops: np.ndarray, faces: Faces, size: int) -> np.ndarray:
+    """Crops as encode_crops takes them: without margin, of side `size`. uint8 [n, S, S, 3] -> [n, size, size, 3]."""
+    if faces.size == size and not faces.margin:
+        return crops
+    side = faces.size / (1 + 2 * faces.margin)
+    square = np.array([[side, 0, side * faces.margin], [0, side, side * faces.margin]])
+    return np.stack([crop_face(crop, square, size) for crop in crops])

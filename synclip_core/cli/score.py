@@ -1,0 +1,76 @@
+"""`synclip score`: is the mouth in sync with the voice, and by how much is it off."""
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import SyncLipError
+from ..files.atomic import check_folder
+from ..sync.report import ScoreReport
+from .shared import exit_codes, table
+from .shared.csv_file import write_csv
+from .shared.each_file import each_file, out_paths
+from .shared.inputs import expand
+from .shared.options import add_pipeline_options, make_pipeline
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "score",
+        help="is the mouth in sync with the voice, by how much is it off, and where",
+        description="Says of each video whether the mouth is in sync with the voice. Lags above 0: the audio is early.",
+        epilog=exit_codes.HELP,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="videos, folders (searched through) or patterns")
+    parser.add_argument("--json", action="store_true", help="one JSON array on stdout, an object per file")
+    parser.add_argument("--csv", metavar="FILE", help="also write a table, a row per file")
+    parser.add_argument("--plot", metavar="OUT.png", help="also draw each file; several files give OUT-NAME.png")
+    add_pipeline_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    files = expand(args.files)
+    for out in (args.csv, args.plot):
+        if out:
+            check_folder(out)  # before the work, not after it
+    # Whatever a library prints must not end up between the brackets of --json.
+    with contextlib.redirect_stdout(sys.stderr):
+        reports = score_files(args, files)
+    if args.json:
+        print(json.dumps([report.to_json() for report in reports], allow_nan=False))
+    else:
+        table.write(table.render(reports, colour=table.coloured(sys.stdout)))
+        if len(reports) == 1 and reports[0].verdict.startswith("audio_"):
+            target = Path(reports[0].file)
+            table.write(f"\nTo repair it: synclip align {target} -o {target.stem}-aligned{target.suffix}")
+    if args.csv:
+        write_csv(args.csv, reports)
+    if args.plot:
+        _write_plots(args.plot, reports)
+    return exit_codes.exit_code(reports)
+
+
+def score_files(args: argparse.Namespace, files: list[str | SyncLipError]) -> list[ScoreReport]:
+    """A report for every entry of `expand`, in order; what a file does wrong stays in its own report."""
+    pipeline = None
+
+    def score(file: str, progress: Callable[..., None]) -> ScoreReport:
+        nonlocal pipeline
+        pipeline = pipeline or make_pipeline(args)  # once, and only when there is a file to look at
+        report = pipeline.score(file, progress=progress)
+        report.file = file
+        return report
+
+    return each_file(files, score, ScoreReport.failed)
+
+
+def _write_plots(plot: str, reports: list[ScoreReport]) -> None:
+    from ..sync.plot import save_plot
+
+    for report, path in zip(reports, out_paths(plot, ".png", [report.file for report in reports]), strict=True):
+        save_plot(report, path)
+        table.write(f"plot: {path}", sys.stderr)

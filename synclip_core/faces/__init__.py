@@ -1,0 +1,1 @@
+"""Find, follow, crop, mask and paste faces."""

@@ -1,0 +1,1 @@
+"""The bundled face networks, and MediaPipe's where it is installed."""

@@ -1,0 +1,1 @@
+"""What the model hears with: front ends and the adapter's input."""

@@ -1,0 +1,1 @@
+"""From vocal-motion tokens to text."""

@@ -1,0 +1,1 @@
+"""How a ComfyUI server is spoken to."""

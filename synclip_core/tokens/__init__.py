@@ -1,0 +1,1 @@
+"""Token streams: in memory, in files, and made as the sound comes in."""

@@ -1,1 +1,0 @@
-"""What `python -m train.evaluate` does, a table a function."""

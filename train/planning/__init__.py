@@ -1,1 +1,0 @@
-"""What a pretraining run will cost, from its config alone; `python -m train.plan` prints it."""
