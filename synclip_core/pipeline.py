@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from .errors import SyncLipError
 from .faces.crop import decode_side, model_frames
 from .faces.detect.blazeface import BlazeFaceDetector
 from .faces.geometry import frame_regions
-from .faces.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
+from .faces.selection import Choice, TrackCollector, TrackSummary, face_index, parse_choice, select_tracks
 from .faces.track_output import TrackChunk
 from .faces.tracking import FaceTracker, TrackOptions
 from .media.audio import iter_audio
@@ -38,7 +39,7 @@ from .sync.along.turns import follow_speaker
 from .sync.along.voice import TrackChoice, played_first
 from .sync.measure import SyncResult, measure_sync
 from .sync.report import ScoreReport
-from .sync.speakers import FaceScore, face_score
+from .sync.speakers import FaceScore, face_row, face_score
 from .tokens.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
 from .tokens.streams import TokenStreams
 
@@ -46,6 +47,7 @@ Progress = Callable[[int, int], None]
 Watch = Callable[[TrackChunk], None]
 BLOCK_PIXELS = 64 * 224 * 224  # of frames that are encoded together: 64 of base, 4 of paper
 MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
+LEAST_JUDGED = 25  # ticks; a face that is seen for less is named, not judged
 
 
 class SyncPipeline:
@@ -94,6 +96,7 @@ class SyncPipeline:
         result = self._measure(tokens, vocal, track >= 0, speech, timeline)
         report = ScoreReport.from_timeline(str(path), result, timeline, len(found.prompts))
         report.audio_track = number
+        report.tracks = self._every_face(found, chosen, timeline, tokens, speech)
         if not (track >= 0).any():
             report.words = "no face found: cannot tell"
         if isinstance(self.face, tuple) and found.prompts and not chosen:
@@ -389,6 +392,31 @@ class SyncPipeline:
         track[ticks[valid]] = track_id
         vocal = self._vocal_of(found, track, [track_id], audio.shape[1])
         return self._timeline(audio, vocal, track >= 0, speech, found.look_of(track))
+
+    def _every_face(
+        self, found: "_Found", chosen: Sequence[int], timeline: Timeline, audio: np.ndarray, speech: np.ndarray
+    ) -> list[dict[str, Any]]:
+        """Each face track of a file, in order of time, as `sync.speakers.face_row` gives it; what is seen for less than
+        a second is not judged. timeline: of the chosen ones."""
+        rows = []
+        for summary in sorted(found.collector.summaries(), key=lambda s: (s.first, float(s.centre[0]))):
+            own = None
+            if [summary.track_id] == list(chosen):
+                own = timeline
+            elif summary.seen >= LEAST_JUDGED:
+                own = self._own_timeline(found, summary, audio, speech)
+            rows.append(face_row(summary, found.reduction, own, summary.track_id in chosen))
+        return rows
+
+    def _own_timeline(self, found: "_Found", summary: TrackSummary, audio: np.ndarray, speech: np.ndarray) -> Timeline:
+        """Of one face track, on its own ticks and the sound around them: a file may have hundreds of tracks."""
+        near = slice(max(summary.first - REACH, 0), summary.last + 1 + REACH)
+        ticks, valid, _ = found.vocal(summary.track_id)
+        track = np.full(found.ticks, -1, np.int64)
+        track[ticks[valid]] = summary.track_id
+        vocal = self._vocal_of(found, track, [summary.track_id], audio.shape[1])
+        look = lay(found.ticks, found.looks[summary.track_id])[near]
+        return self._timeline(audio[near], vocal[near], (track >= 0)[near], speech[near], look)
 
     def _vocal_of(self, found: "_Found", track: np.ndarray, chosen: Sequence[int], width: int) -> np.ndarray:
         """Vocal tokens [T, dim] of the chosen faces, each on the ticks of `track` that are its own and where no other

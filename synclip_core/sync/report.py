@@ -49,7 +49,8 @@ class ScoreReport:
     reason: why, where the answer is not plainly "in sync". stretches: the file along its time, `sync.stretches.Stretch`
     as plain data; drift_ms_per_s: of a file whose lag changes steadily; worst_lag_ms: the largest of any stretch;
     follows: share of the judged seconds in which the lips follow the voice. audio_track: that was judged, from 0.
-    tracks: every face, {face, box, from, to, verdict, lag, confidence}.
+    tracks: every face that was followed, `sync.speakers.face_row`: where, from when to when [s], its own verdict
+    and lag, and whether the file's verdict is about it.
     duration_s: of the video. faces: number of face tracks seen.
     windows: `sync.Window.to_dict()` of each stretch: start_s, end_s, lag_frames (None where the stretch has nothing to
     go by), confidence, speech (share, 0..1), and more. Times in seconds from the first video frame.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..clock import FPS
+from ..clock import FPS, FRAME_MS
 from ..faces.selection import TrackSummary
 from ..text import plain
 from .along.judge import Timeline
@@ -86,3 +86,21 @@ def face_score(
         result=result,
         timeline=timeline,
     )
+
+
+def face_row(summary: TrackSummary, reduction: float, timeline: Timeline | None, chosen: bool) -> dict[str, Any]:
+    """One face of a file as `ScoreReport.tracks` and --json give it. timeline: None where it was not judged; chosen:
+    the file's verdict is about this face."""
+    x, y = (float(v) / reduction for v in summary.centre)
+    lag = None if timeline is None else timeline.lag_frames
+    return {
+        "face": f"{x:.0f},{y:.0f}",
+        "box": [round(float(v) / reduction) for v in summary.box],
+        "from": round(summary.first / FPS, 2),
+        "to": round((summary.last + 1) / FPS, 2),
+        "verdict": None if timeline is None else timeline.verdict,
+        "lag": lag,
+        "lag_ms": None if lag is None else round(lag * FRAME_MS),
+        "confidence": None if timeline is None or timeline.confidence is None else round(timeline.confidence, 4),
+        "chosen": chosen,
+    }

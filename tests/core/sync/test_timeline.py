@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from synclip_core.cli.shared import table
 from synclip_core.cli.shared.csv_file import timeline_cell
 from synclip_core.cli.shared.exit_codes import exit_code
 from synclip_core.errors import SyncLipError
+from synclip_core.faces.selection import TrackSummary
 from synclip_core.media.pieces import at_least, moved_apart
 from synclip_core.sync.along.evidence import Evidence, contrasts
 from synclip_core.sync.along.headline import rate_guess
@@ -18,6 +20,8 @@ from synclip_core.sync.along.tolerance import parse_tolerance
 from synclip_core.sync.measure import measure_sync
 from synclip_core.sync.repair import plan_repair, quiet_place
 from synclip_core.sync.report import ScoreReport
+from synclip_core.sync.speakers import face_row
+from train.evaluate.sync.evidence import LEAST_DOUBT, doubt_limit
 
 # of two unrelated unit vectors the contrast is about 0 and deviates by 1; of a pair that belongs together it is about 4
 KNOWN = Evidence((-2.0, 1.0, 2.0, 5.0), (-3.0, -2.0, 0.0, 5.0), 0.1, (-2.0, -1.0, 0.0, 4.0), 0, 0.9, 5.3)
@@ -185,3 +189,28 @@ def test_tolerances_by_name_and_number() -> None:
 
 def test_rates_are_guessed_only_where_they_fit() -> None:
     assert "25 fps, saved at 24" in rate_guess(0.0412) and rate_guess(0.02) == ""
+
+
+def test_faces_are_listed_where_there_are_several() -> None:
+    box = np.array([10.0, 20, 50, 80])
+    seen = TrackSummary(3, 0, 249, 250, box)
+    found = told(np.full(250, -8))
+    row = face_row(seen, 0.5, found, True)
+    assert row["face"] == "60,100" and row["box"] == [20, 40, 100, 160] and (row["from"], row["to"]) == (0.0, 10.0)
+    assert (row["verdict"], row["lag"], row["lag_ms"], row["chosen"]) == ("audio_late", -8, -320, True)
+    passing = face_row(TrackSummary(4, 10, 20, 11, box), 0.5, None, False)
+    assert passing["verdict"] is passing["lag"] is passing["confidence"] is None
+    report = ScoreReport("a.mp4", "audio_late", lag_frames=-8, tracks=[passing, row])
+    assert report.to_json()["tracks"] == [passing, row]
+    first, second = table.faces(report)
+    assert first == "face 60,100, 0.0 to 10.0 s: audio is 320 ms late (judged)" and second.endswith("seen too briefly")
+    assert first in table.render([report], width=100)
+    many = table.faces(ScoreReport("a.mp4", "audio_late", tracks=[row] * 40))
+    assert len(many) == table.MOST_FACES + 1 and many[-1] == "and 28 faces more, see --json"
+
+
+def test_one_clip_alone_does_not_set_the_doubt() -> None:
+    assert doubt_limit([0.0] * 61 + [36.1]) == pytest.approx(LEAST_DOUBT)
+    assert doubt_limit([0.0] * 60 + [7.0, 36.1]) == pytest.approx(8.0)
+    assert doubt_limit([]) == doubt_limit([12.0]) == pytest.approx(LEAST_DOUBT)
+    assert doubt_limit([7.0] * 297 + [20.0, 30.0, 40.0]) == pytest.approx(8.0)
