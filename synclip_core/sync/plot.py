@@ -264,7 +264,7 @@ def _states(canvas: _Canvas, box: Box, report: ScoreReport, duration: float) -> 
 
 
 def _confidences(canvas: _Canvas, box: Box, report: ScoreReport, duration: float) -> None:
-    canvas.panel(box, "confidence (pale: no reliable speech or face there)")
+    canvas.panel(box, "contrast: how far the best lag stands out (pale: no reliable speech or face there)")
     left, top, width, height = box
     values = [w.get("confidence") or 0.0 for w in report.windows]
     highest = max([*values, 1e-3])
@@ -296,7 +296,8 @@ def _curve(canvas: _Canvas, box: Box, report: ScoreReport) -> None:
     def at(lag: float, value: float) -> tuple[float, float]:
         return left + 12 + (lag + reach) / (2 * reach) * (width - 24), top + 40 + (high - value) / span * (height - 80)
 
-    for lag in range(-reach, reach + 1, 5):
+    step = 5 * max(1, round(reach / 15))
+    for lag in range(-(reach // step) * step, reach + 1, step):
         x = at(lag, low)[0]
         canvas.line([(x, top), (x, top + height)], GREY if lag == 0 else FAINT, 0.5)
         canvas.text(x, top + height + 7, f"{lag:+d}" if lag else "0", 12, GREY, "ma")
@@ -307,7 +308,7 @@ def _curve(canvas: _Canvas, box: Box, report: ScoreReport) -> None:
     x, y = at(*best)
     colour = _COLOURS[report.verdict]
     canvas.dot(x, y, 5, colour)
-    canvas.text(min(max(x, left + 40), left + width - 40), y + 12, f"{best[1]:.3f} at {best[0]:+d}", 13, colour, "ma")
+    canvas.text(min(max(x, left + 40), left + width - 40), y + 12, f"{best[1]:.3f} at {f'{best[0]:+d}' if best[0] else '0'}", 13, colour, "ma")
     canvas.text(left + 8, top + 10, f"{high:.3f}", 12, GREY)
 
 
