@@ -33,7 +33,14 @@ _MEL = {"front_end": "mel", "align": "features", "width": 80, "depth": 4, "norm_
 _OURS_OFF = {  # every deviation of ours from the paper that is a switch (train/configs/paper.yaml names them)
     "augment": {"geometric": 0.0, "degrade": 0.0, "sound": 0.0, "mel": 0.0},
     "data": {"speed": 0.0},
-    "loss": {"same_clip": 0.0, "ignore_neighbours": 0, "identity_contrast": 0.0, "face_weight": 0.0, "geometry": 0.0},
+    "loss": {
+        "same_clip": 0.0,
+        "ignore_neighbours": 0,
+        "identity_contrast": 0.0,
+        "steadiness": 0.0,
+        "face_weight": 0.0,
+        "geometry": 0.0,
+    },
     "model": {"geometry_points": 0},
 }
 
@@ -57,6 +64,7 @@ VARIANTS = {
     "no-geometry": Variant("no lip landmarks", {"model": {"geometry_points": 0}}),
     "no-same-clip": Variant("no contrast within a clip", {"loss": {"same_clip": 0.0}}),
     "no-identity": Variant("no identity contrast", {"loss": {"identity_contrast": 0.0}}),
+    "no-steadiness": Variant("nothing that stays or changes", {"loss": {"steadiness": 0.0}}),
     "no-face-weight": Variant("all patches weigh alike", {"loss": {"face_weight": 0.0}}),
     "paper-only": Variant("none of our deviations", _OURS_OFF),
     "features": Variant("random wav2vec2, rows averaged", _AUDIO["features"]),

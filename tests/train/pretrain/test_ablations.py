@@ -44,7 +44,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
     path = tmp_path_factory.mktemp("config") / "base.yaml"
     # everything of ours that a row takes away is on, and the ears are a small Whisper's
     model = {**SETTINGS["model"], "audio": WHISPER}
-    ours = {"identity_contrast": 0.2, "face_weight": 3.0, "self_similarity": 2.0}
+    ours = {"identity_contrast": 0.2, "steadiness": 1.0, "face_weight": 3.0, "self_similarity": 2.0}
     path.write_text(yaml.safe_dump({**SETTINGS, "model": model, "loss": ours, "stages": [STAGE]}))
     return load_config(path)
 

@@ -142,7 +142,7 @@ def test_the_paper_config_has_nothing_of_ours() -> None:
     config = load_config(CONFIGS / "paper.yaml")
     loss, augment = config.loss, config.augment
     assert (loss.same_clip, loss.ignore_neighbours, loss.geometry, config.model.geometry_points) == (0, 0, 0, 0)
-    assert (loss.identity_contrast, loss.face_weight, loss.decorrelation_memory) == (0, 0, 0)
+    assert (loss.identity_contrast, loss.steadiness, loss.face_weight, loss.decorrelation_memory) == (0, 0, 0, 0)
     assert not config.model.context.depth
     assert (augment.geometric, augment.mel, config.data.speed, config.data.min_offset_confidence) == (0, 0, 0, 0)
     assert (augment.degrade, augment.sound) == (0, 0)
@@ -361,7 +361,7 @@ def test_the_program_prints_tables_and_json(tmp_path: Path, capsys: pytest.Captu
     [
         (["--gpus", "0"], "--gpus 0"),
         (["--mfu", "40"], "such as 0.4"),
-        (["--stage", "4"], "stages 0 to 0"),
+        (["--stage", "4"], "stages 0 to 1"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
     ids=lambda x: x[0] if isinstance(x, list) else "",
