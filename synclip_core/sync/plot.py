@@ -308,8 +308,8 @@ def _curve(canvas: _Canvas, box: Box, report: ScoreReport) -> None:
     x, y = at(*best)
     colour = _COLOURS[report.verdict]
     canvas.dot(x, y, 5, colour)
-    lag = f"{best[0]:+d}" if best[0] else "0"
-    canvas.text(min(max(x, left + 40), left + width - 40), y + 12, f"{best[1]:.3f} at {lag}", 13, colour, "ma")
+    name = f"{best[0]:+d}" if best[0] else "0"
+    canvas.text(min(max(x, left + 40), left + width - 40), y + 12, f"{best[1]:.3f} at {name}", 13, colour, "ma")
     canvas.text(left + 8, top + 10, f"{high:.3f}", 12, GREY)
 
 
