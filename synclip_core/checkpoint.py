@@ -14,6 +14,7 @@ from .files.safetensors_file import read_safetensors, save_safetensors
 from .files.settings import from_dict, to_dict
 from .models.config import SyncLipMAEConfig
 from .models.synclipmae import SyncLipMAE
+from .sync.along.evidence import Evidence, bundled_evidence, read_evidence
 from .sync.verdict import SyncThresholds
 
 FORMAT = "synclipmae-1"
@@ -27,11 +28,21 @@ class Checkpoint:
     model: SyncLipMAE
     metadata: dict[str, Any]
     sha256: str
+    path: Path | None = None
 
     @property
     def thresholds(self) -> SyncThresholds:
         """Of the verdict, measured for these weights; defaults where the file names none."""
         return SyncThresholds.from_dict(self.metadata.get("thresholds", {}))
+
+    @property
+    def evidence(self) -> Evidence:
+        """Of the timeline, fitted for these weights: from the header, from NAME.evidence.json beside the file, or the
+        bundled checkpoint's, whose contrasts other checkpoints of this kind come near to."""
+        if "evidence" in self.metadata:
+            return Evidence.from_dict(self.metadata["evidence"])
+        beside = None if self.path is None else self.path.with_suffix(".evidence.json")
+        return read_evidence(beside) if beside is not None and beside.is_file() else bundled_evidence()
 
 
 def save_checkpoint(
@@ -63,7 +74,7 @@ def load_checkpoint(path: str | Path | None = None, *, ops: Any = nn) -> Checkpo
     except RuntimeError as error:
         raise SyncLipError(f"{target}: weights do not fit the config in the same file: {error}") from error
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    return Checkpoint(model.eval(), json.loads(header.get("metadata", "{}")), digest)
+    return Checkpoint(model.eval(), json.loads(header.get("metadata", "{}")), digest, target)
 
 
 def is_checkpoint(path: str | Path) -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from .checkpoint import Checkpoint, load_checkpoint
 from .device import usable
 from .errors import SyncLipError
 from .faces.crop import decode_side, model_frames
+from .faces.detect.blazeface import BlazeFaceDetector
 from .faces.geometry import frame_regions
-from .faces.selection import Choice, TrackCollector, face_index, parse_choice, select_tracks
+from .faces.selection import Choice, TrackCollector, TrackSummary, face_index, parse_choice, select_tracks
 from .faces.track_output import TrackChunk
 from .faces.tracking import FaceTracker, TrackOptions
 from .media.audio import iter_audio
@@ -29,9 +31,15 @@ from .reading.beam import SearchOptions
 from .reading.read import read_lips
 from .reading.reader_file import Reader
 from .reading.transcript import Transcript
+from .sync.along.evidence import REACH
+from .sync.along.judge import Timeline, judge
+from .sync.along.look import face_look, lay
+from .sync.along.tolerance import EBU, Tolerance
+from .sync.along.turns import follow_speaker
+from .sync.along.voice import TrackChoice, played_first
 from .sync.measure import SyncResult, measure_sync
 from .sync.report import ScoreReport
-from .sync.speakers import FaceScore, face_score
+from .sync.speakers import FaceScore, face_row, face_score
 from .tokens.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
 from .tokens.streams import TokenStreams
 
@@ -39,11 +47,14 @@ Progress = Callable[[int, int], None]
 Watch = Callable[[TrackChunk], None]
 BLOCK_PIXELS = 64 * 224 * 224  # of frames that are encoded together: 64 of base, 4 of paper
 MIN_TRACK = 8  # ticks; a shorter appearance has no mean of its own to take off
+LEAST_JUDGED = 25  # ticks; a face that is seen for less is named, not judged
 
 
 class SyncPipeline:
     """model: checkpoint path, a loaded Checkpoint, or None for the bundled one. face: see media.selection.parse_choice.
-    missing: hold | interpolate | skip | error. max_lag: search range in frames at 25 fps. context: tokens of the
+    missing: hold | interpolate | skip | error. max_lag: range of the curve that is shown, in frames at 25 fps; lags of
+    up to 5 s are searched whatever it is, and up to max_lag where that is more. tolerance: what counts as in sync.
+    audio_track: which sound of a file is judged, see sync.along.voice. context: tokens of the
     temporal branch, which judge best; False: the paper's tokens of single frames. Checkpoints without that branch have
     one kind of tokens."""
 
@@ -55,6 +66,8 @@ class SyncPipeline:
         missing: str = "hold",
         max_lag: int = 15,
         context: bool = True,
+        tolerance: Tolerance = EBU,
+        audio_track: TrackChoice = None,
     ) -> None:
         loaded = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         self.checkpoint = loaded
@@ -63,24 +76,31 @@ class SyncPipeline:
         self.face = parse_choice(face) if isinstance(face, str) else face
         self.max_lag = max_lag
         self.context = context
-        self.thresholds = loaded.thresholds
+        self.tolerance, self.audio_track = tolerance, audio_track
+        self.thresholds, self.evidence = loaded.thresholds, loaded.evidence
         self.options = TrackOptions(crop_size=self.model.config.visual.crop_size, missing=missing)
         self._tracker: FaceTracker | None = None
 
     # ---- the main job -------------------------------------------------------------------------------------------
 
-    def score(self, path: str | Path, progress: Progress | None = None) -> ScoreReport:
-        """Lag, score, confidence and verdict of a file. Raises SyncLipError when it cannot be read or has no audio."""
-        found, audio, speech = self._seen_and_heard(path, progress, [VOCAL])
-        track, chosen = self._choose(found, audio, speech)
-        vocal = np.zeros_like(audio)
-        for track_id in chosen:
-            ticks, valid, prompts = found.vocal(track_id)
-            vocal[ticks] = self.vocal_tokens(prompts, valid)
-        result = self._judge(audio, vocal, track >= 0, speech)
-        report = ScoreReport.from_sync(str(path), result, len(found.prompts))
+    def score(self, path: str | Path, progress: Progress | None = None, audio: str | Path | None = None) -> ScoreReport:
+        """Verdict, lag and timeline of a file. audio: another file whose sound is judged instead of its own, from the
+        first frame on. Raises SyncLipError when it cannot be read or there is no sound."""
+        found = self._seen(path, progress, [VOCAL]) if audio is not None else self._seen_with_sound(path, progress)
+        sounds = self._sounds(audio if audio is not None else path, found.ticks, progress)
+        number, (tokens, speech) = self._pick(found, sounds)
+        track, chosen = self._choose(found, tokens, speech)
+        vocal = self._vocal_of(found, track, chosen, tokens.shape[1])
+        look = found.look_of(track)
+        timeline = self._timeline(tokens, vocal, track >= 0, speech, look)
+        result = self._measure(tokens, vocal, track >= 0, speech, timeline)
+        report = ScoreReport.from_timeline(str(path), result, timeline, len(found.prompts))
+        report.audio_track = number
+        report.tracks = self._every_face(found, chosen, timeline, tokens, speech)
         if not (track >= 0).any():
             report.words = "no face found: cannot tell"
+        if isinstance(self.face, tuple) and found.prompts and not chosen:
+            report.words = f"no face at {self.face[0]:g},{self.face[1]:g}: cannot tell"
         return report
 
     def speakers(self, path: str | Path, progress: Progress | None = None) -> list[FaceScore]:
@@ -90,8 +110,9 @@ class SyncPipeline:
         for summary in summaries:
             result = self._judge_track(found, summary.track_id, audio, speech)
             picture, index = found.pictures[summary.track_id][1], face_index(summary, summaries)
-            scores.append(face_score(summary, index, found.reduction, picture, result))
-        return sorted(scores, key=lambda face: face.result.margin, reverse=True)
+            timeline = self._track_timeline(found, summary.track_id, audio, speech)
+            scores.append(face_score(summary, index, found.reduction, picture, result, timeline))
+        return sorted(scores, key=lambda face: (face.nats, face.result.margin), reverse=True)
 
     def tokens(
         self, path: str | Path, progress: Progress | None = None, *, sound: bool = True, watch: Watch | None = None
@@ -121,6 +142,7 @@ class SyncPipeline:
             faces=len(found.prompts),
             profile=self.model.config.profile,
             warnings=found.warnings,
+            look=found.look_of(track),
         )
 
     def transcribe(
@@ -242,11 +264,22 @@ class SyncPipeline:
     ) -> tuple["_Found", np.ndarray, np.ndarray]:
         """Prompts of every face, audio tokens [T, dim], speech mask [T]. Raises SyncLipError where there is no
         sound."""
+        found = self._seen_with_sound(path, progress, keep, watch)
+        _, (audio, speech) = self._pick(found, self._sounds(path, found.ticks, progress))
+        return found, audio, speech
+
+    def _seen_with_sound(
+        self,
+        path: str | Path,
+        progress: Progress | None,
+        keep: Sequence[int] = (VOCAL,),
+        watch: Watch | None = None,
+    ) -> "_Found":
+        """Prompts of every face of a file that has sound, before it is read where it has none."""
         info = probe(path)
         if info.has_video and not info.has_audio:
             raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
-        found = self._seen(path, progress, keep, watch, info)
-        return found, *self._sound(path, found.ticks, progress)
+        return self._seen(path, progress, keep, watch, info)
 
     def _seen(
         self,
@@ -260,9 +293,7 @@ class SyncPipeline:
         info = info or probe(path)
         if not info.has_video:
             raise SyncLipError(f"{path}: no video track; expected a video with a face and a voice")
-        found = self._faces(path, round(info.duration_s * 25), progress, keep, watch)
-        found.reduction = max(found.shape) / max(info.width, info.height, 1)
-        return found
+        return self._faces(path, round(info.duration_s * 25), progress, keep, watch, max(info.width, info.height, 1))
 
     def _faces(
         self,
@@ -271,10 +302,13 @@ class SyncPipeline:
         progress: Progress | None,
         keep: Sequence[int],
         watch: Watch | None = None,
+        side: int = 1,
     ) -> "_Found":
         """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
         if self._tracker is None:
-            self._tracker = FaceTracker(self.options, device=self.device)
+            everywhere = self.face == "speaker" or isinstance(self.face, tuple)  # whoever is meant may be small
+            detector = BlazeFaceDetector(device=self.device, everywhere=everywhere)
+            self._tracker = FaceTracker(self.options, detector, device=self.device)
         reader = iter_ticks(path, max_side=decode_side(self.options.crop_size))
         found = _Found(keep)
 
@@ -282,6 +316,7 @@ class SyncPipeline:
             for tick, frame in reader:
                 found.ticks = tick + 1
                 found.shape = frame.image.shape[:2]
+                found.reduction = max(found.shape) / side
                 if progress is not None:
                     progress(found.ticks, max(expected, found.ticks))
                 yield tick, frame
@@ -298,10 +333,43 @@ class SyncPipeline:
         found.warnings = list(reader.warnings)
         return found
 
-    def _sound(self, path: str | Path, ticks: int, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+    def _sounds(
+        self, path: str | Path, ticks: int, progress: Progress | None
+    ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+        """(number, (tokens, speech)) of the tracks that may be judged, that first which players play."""
+        order = played_first(path) or [0]
+        if isinstance(self.audio_track, int):
+            order = [self.audio_track]
+        for number in order:
+            yield number, self._sound(path, ticks, progress, number)
+
+    def _pick(
+        self, found: "_Found", sounds: Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]
+    ) -> tuple[int, tuple[np.ndarray, np.ndarray]]:
+        """The track that players play, or the next one where that has no speech; "best": that which fits a face
+        best."""
+        if self.audio_track != "best":
+            first = None
+            for number, sound in sounds:
+                first = first or (number, sound)
+                if sound[1].sum() >= 10:
+                    return number, sound
+            assert first is not None
+            return first
+        heard = list(sounds)
+
+        def fit(sound: tuple[np.ndarray, np.ndarray]) -> float:
+            faces = [self._track_timeline(found, track_id, *sound) for track_id in found.prompts]
+            return max((sum(s.nats for s in face.stretches) for face in faces), default=0.0)
+
+        return max(heard, key=lambda item: fit(item[1]))
+
+    def _sound(
+        self, path: str | Path, ticks: int, progress: Progress | None, number: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Audio tokens [T, dim] and speech mask [T]. progress is called where it stands, so that it may cancel."""
         stream, levels, edge = AudioTokenStream(self.model, self.context), [], CONTEXT * HOPS
-        for piece in with_context(iter_audio(path, duration_s=ticks / 25)):
+        for piece in with_context(iter_audio(path, track=number, duration_s=ticks / 25)):
             if progress is not None:
                 progress(ticks, ticks)
             stream.push(piece)
@@ -310,6 +378,63 @@ class SyncPipeline:
 
     def _judge(self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray) -> SyncResult:
         return measure_sync(audio, vocal, valid, speech, max_lag=self.max_lag, thresholds=self.thresholds)
+
+    def _timeline(
+        self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray, look: np.ndarray
+    ) -> Timeline:
+        reach = max(self.max_lag, REACH)
+        return judge(audio, vocal, valid, speech, look, evidence=self.evidence, tolerance=self.tolerance, reach=reach)
+
+    def _track_timeline(self, found: "_Found", track_id: int, audio: np.ndarray, speech: np.ndarray) -> Timeline:
+        """One face track on the clip's clock."""
+        track = np.full(found.ticks, -1, np.int64)
+        ticks, valid, _ = found.vocal(track_id)
+        track[ticks[valid]] = track_id
+        vocal = self._vocal_of(found, track, [track_id], audio.shape[1])
+        return self._timeline(audio, vocal, track >= 0, speech, found.look_of(track))
+
+    def _every_face(
+        self, found: "_Found", chosen: Sequence[int], timeline: Timeline, audio: np.ndarray, speech: np.ndarray
+    ) -> list[dict[str, Any]]:
+        """Each face track of a file, in order of time, as `sync.speakers.face_row` gives it; what is seen for less than
+        a second is not judged. timeline: of the chosen ones."""
+        rows = []
+        for summary in sorted(found.collector.summaries(), key=lambda s: (s.first, float(s.centre[0]))):
+            own = None
+            if [summary.track_id] == list(chosen):
+                own = timeline
+            elif summary.seen >= LEAST_JUDGED:
+                own = self._own_timeline(found, summary, audio, speech)
+            rows.append(face_row(summary, found.reduction, own, summary.track_id in chosen))
+        return rows
+
+    def _own_timeline(self, found: "_Found", summary: TrackSummary, audio: np.ndarray, speech: np.ndarray) -> Timeline:
+        """Of one face track, on its own ticks and the sound around them: a file may have hundreds of tracks."""
+        near = slice(max(summary.first - REACH, 0), summary.last + 1 + REACH)
+        ticks, valid, _ = found.vocal(summary.track_id)
+        track = np.full(found.ticks, -1, np.int64)
+        track[ticks[valid]] = summary.track_id
+        vocal = self._vocal_of(found, track, [summary.track_id], audio.shape[1])
+        look = lay(found.ticks, found.looks[summary.track_id])[near]
+        return self._timeline(audio[near], vocal[near], (track >= 0)[near], speech[near], look)
+
+    def _vocal_of(self, found: "_Found", track: np.ndarray, chosen: Sequence[int], width: int) -> np.ndarray:
+        """Vocal tokens [T, dim] of the chosen faces, each on the ticks of `track` that are its own and where no other
+        is."""
+        vocal = np.zeros((len(track), width), np.float32)
+        for track_id in chosen:
+            ticks, valid, prompts = found.vocal(track_id)
+            own = (track[ticks] == track_id) | (track[ticks] < 0)
+            vocal[ticks[own]] = self.vocal_tokens(prompts, valid)[own]
+        return vocal
+
+    def _measure(
+        self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray, timeline: Timeline
+    ) -> SyncResult:
+        """Curve and windows, over as many lags as the timeline found."""
+        worst = timeline.worst_frames
+        reach = self.max_lag if worst is None else max(self.max_lag, min(math.ceil(abs(worst)) + 5, len(audio)))
+        return measure_sync(audio, vocal, valid, speech, max_lag=reach, thresholds=self.thresholds)
 
     def _judge_track(self, found: "_Found", track_id: int, audio: np.ndarray, speech: np.ndarray) -> SyncResult:
         """One face track against the voice of its ticks."""
@@ -325,6 +450,9 @@ class SyncPipeline:
         scores = None
         if choice == "speaker":
             ids = [summary.track_id for summary in summaries]
+            turns = follow_speaker({k: self._track_timeline(found, k, audio, speech) for k in ids}, found.ticks)
+            if turns is not None:
+                return self._only_seen(found, turns), sorted(set(turns[turns >= 0].tolist()))
             scores = {track_id: self._judge_track(found, track_id, audio, speech).margin for track_id in ids}
         chosen = select_tracks(summaries, choice, scores)
         track = np.full(found.ticks, -1, np.int64)
@@ -333,6 +461,16 @@ class SyncPipeline:
             if valid.sum() >= min(MIN_TRACK, found.ticks):
                 track[ticks[valid]] = track_id
         return track, chosen
+
+    @staticmethod
+    def _only_seen(found: "_Found", track: np.ndarray) -> np.ndarray:
+        """The same with -1 where the face of a tick is not seen."""
+        seen = np.full(len(track), -1, np.int64)
+        for track_id in np.unique(track[track >= 0]).tolist():
+            ticks, valid, _ = found.track(track_id)
+            own = ticks[valid & (track[ticks] == track_id)]
+            seen[own] = track_id
+        return seen
 
     def _assemble(self, found: "_Found", track: np.ndarray, chosen: list[int]) -> tuple[np.ndarray, ...]:
         """prompts [T, width], vocal, identity, ambient [T, dim]; zeros where no face was chosen."""
@@ -358,9 +496,14 @@ class _Found:
         self.warnings: list[str] = []
         self.pictures: dict[int, tuple[float, np.ndarray]] = {}  # the surest crop of each track, after its score
         self.prompts: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+        self.looks: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self.last_crop: dict[int, np.ndarray] = {}
 
     def add(self, chunk: TrackChunk, prompts: np.ndarray) -> None:
         self.prompts.setdefault(chunk.track_id, []).append((chunk.ticks, chunk.valid, prompts[:, self.keep]))
+        before = self.last_crop.get(chunk.track_id)
+        self.looks.setdefault(chunk.track_id, []).append((chunk.ticks, face_look(chunk, before, self.reduction)))
+        self.last_crop[chunk.track_id] = chunk.crops[-1].copy()
         best = int(chunk.score.argmax())
         if chunk.score[best] > self.pictures.get(chunk.track_id, (-1.0, None))[0]:
             self.pictures[chunk.track_id] = float(chunk.score[best]), chunk.crops[best].copy()
@@ -371,6 +514,14 @@ class _Found:
         if len(parts) > 1:  # joined once, and the parts let go
             parts[:] = [tuple(map(np.concatenate, zip(*parts, strict=True)))]  # type: ignore[list-item]
         return parts[0]
+
+    def look_of(self, track: np.ndarray) -> np.ndarray:
+        """float32 [T, 5]: of each tick's own face in `track` (-1: none), NaN where there is none."""
+        whole = lay(len(track), [])
+        for track_id, parts in self.looks.items():
+            own = track == track_id
+            whole[own] = lay(len(track), parts)[own]
+        return whole
 
     def vocal(self, track_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same with the vocal prompts alone, [n, width]."""

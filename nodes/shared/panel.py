@@ -9,7 +9,10 @@ from ...synclip_core.sync.report import ScoreReport
 WIDTH, HEIGHT = 640, 416
 PAPER, PANEL, INK, GREY, FAINT = (30, 31, 34), (40, 42, 46), (232, 234, 237), (160, 166, 174), (78, 82, 88)
 GREEN, AMBER, RED, BLUE = (88, 200, 130), (240, 170, 60), (236, 100, 92), (110, 170, 250)
-COLOURS = {"in_sync": GREEN, "audio_early": AMBER, "audio_late": AMBER, "cannot_tell": GREY, "error": RED}
+COLOURS = {
+    "in_sync": GREEN, "audio_early": AMBER, "audio_late": AMBER, "mixed": AMBER, "drift": AMBER,
+    "does_not_follow": AMBER, "cannot_tell": GREY, "error": RED,
+}  # fmt: skip
 LEFT, TOP, RIGHT, BOTTOM = 24, 150, 616, 350
 
 

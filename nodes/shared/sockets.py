@@ -41,7 +41,8 @@ def max_lag_input() -> io.Input:
         default=15,
         min=5,
         max=125,
-        tooltip="How far to search, in frames at 25 fps (15 is 600 ms) to either side.",
+        tooltip="How far the curve reaches, in frames at 25 fps (15 is 600 ms) to either side. Lags of up to 5 s are "
+        "always searched.",
     )
 
 

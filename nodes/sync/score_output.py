@@ -16,14 +16,19 @@ from ..shared.tensors import picture_to_image, shown
 def outputs() -> list[io.Output]:
     """Fresh objects: a schema keeps its own."""
     return [
-        io.String.Output(display_name="verdict", tooltip="in_sync, audio_early, audio_late or cannot_tell."),
+        io.String.Output(
+            display_name="verdict",
+            tooltip="in_sync, audio_early, audio_late, mixed, drift, does_not_follow or cannot_tell.",
+        ),
         io.Float.Output(
             display_name="lag_frames",
-            tooltip="At 25 fps; positive: the audio is early. nan where it cannot tell.",
+            tooltip="At 25 fps; positive: the audio is early. nan where no single lag is right.",
         ),
-        io.Float.Output(display_name="lag_ms", tooltip="The lag in milliseconds; nan where it cannot tell."),
+        io.Float.Output(display_name="lag_ms", tooltip="The lag in milliseconds; nan where no single lag is right."),
         io.Float.Output(display_name="score", tooltip="How well mouth and voice fit as they are; higher is better."),
-        io.Float.Output(display_name="confidence", tooltip="How clearly the best lag stands out from the others."),
+        io.Float.Output(
+            display_name="confidence", tooltip="Probability, 0 to 1, that the lag is right within a frame."
+        ),
         io.String.Output(display_name="json", tooltip="Everything, as `synclip score --json` writes it."),
         io.Image.Output(display_name="plot", tooltip="Voice, lag along the clip, and the frames that fit least."),
         sockets.Report.Output(display_name="report", tooltip="For Fix Sync and Sync Gate."),

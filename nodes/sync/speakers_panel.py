@@ -41,9 +41,9 @@ def _row(image: Image.Image, draw: ImageDraw.ImageDraw, top: int, face: FaceScor
     colour = (GREEN if first else AMBER) if face.talks else GREY
     image.paste(Image.fromarray(face.picture).resize((96, 96)), (24, top + 8))
     draw.rectangle((24, top + 8, 119, top + 103), outline=colour, width=4 if face.talks else 1)
-    confidence = face.result.confidence
+    confidence = face.timeline.confidence
     sure = "" if confidence is None else f"   confidence {confidence:.2f}"
-    words = face.result.text.split(":")[0] if face.talks else "does not fit the voice"
+    words = face.timeline.words.split(":")[0] if face.talks else "does not fit the voice"
     write(draw, LEFT, top + 10, f"{words}{sure}", 20, INK if face.talks else GREY)
     write(draw, LEFT, top + 38, f"face {face.index} (0 is the leftmost), at {face.to_json()['face']} px", 16, GREY)
 

@@ -56,6 +56,15 @@ class SyncGate(io.ComfyNode):
                     default=ON_FAIL[0],
                     tooltip="hold it back: nodes after `passed` do not run for it; stop with an error: the run ends.",
                 ),
+                io.Float.Input(
+                    "min_follows",
+                    default=0.95,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="The least share of the judged time in which the lips must follow the voice. 0: no limit.",
+                ),
             ],
             outputs=[
                 io.AnyType.Output(display_name="passed", tooltip="The value, where it is in sync."),
@@ -72,9 +81,16 @@ class SyncGate(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, report: ScoreReport, value: Any, max_lag_ms: float, min_score: float, unclear: str, on_fail: str
+        cls,
+        report: ScoreReport,
+        value: Any,
+        max_lag_ms: float,
+        min_score: float,
+        unclear: str,
+        on_fail: str,
+        min_follows: float = 0.95,
     ) -> io.NodeOutput:
-        why = objection(report, max_lag_ms, min_score, unclear == "pass")
+        why = objection(report, max_lag_ms, min_score, unclear == "pass", min_follows)
         if why and on_fail == ON_FAIL[1]:
             raise SyncLipError(f"Sync Gate: {why}. Set on_fail to hold such results back instead.")
         held = ExecutionBlocker(None)
@@ -89,16 +105,32 @@ class SyncGate(io.ComfyNode):
         )
 
 
-def objection(report: ScoreReport, max_lag_ms: float, min_score: float, unclear_passes: bool) -> str:
-    """Why a report does not pass; empty where it does."""
-    if report.lag_ms is None:
+def objection(
+    report: ScoreReport, max_lag_ms: float, min_score: float, unclear_passes: bool, min_follows: float = 0.95
+) -> str:
+    """Why a report does not pass; empty where it does. The worst stretch counts, and the share that follows."""
+    if report.verdict in ("cannot_tell", "error"):
         return "" if unclear_passes else report.words
-    if abs(report.lag_ms) > max_lag_ms:
+    if report.verdict == "does_not_follow":
+        return report.words if min_follows > 0 else ""
+    worst = report.lag_ms if report.worst_lag_ms is None else report.worst_lag_ms
+    if worst is not None and abs(worst) > max_lag_ms:
+        if report.verdict in ("mixed", "drift"):
+            return f"{report.words}: {abs(worst):.0f} ms at worst, more than {max_lag_ms:g} ms"
         return (
             f"{report.words}, more than {max_lag_ms:g} ms"
             if report.verdict != "in_sync"
-            else (f"off by {abs(report.lag_ms):g} ms, more than {max_lag_ms:g} ms")
+            else (f"off by {abs(worst):g} ms, more than {max_lag_ms:g} ms")
         )
+    if report.follows is not None and report.follows < min_follows:
+        return f"{report.words}: the lips follow {100 * report.follows:.0f} %, less than {100 * min_follows:.0f} %"
+    if min_follows > 0 and any(s["state"] in ("still", "moves_in_silence") and _wrong(s) for s in report.stretches):
+        return report.words
     if min_score and (report.score is None or report.score < min_score):
         return f"score {report.score or 0:.3f} is below {min_score:g}"
     return ""
+
+
+def _wrong(stretch: dict[str, Any]) -> bool:
+    """A still picture is wrong where the voice goes on."""
+    return stretch["state"] != "still" or stretch["speech_s"] >= 0.5

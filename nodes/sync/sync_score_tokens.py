@@ -2,6 +2,8 @@
 
 from comfy_api.latest import io
 
+from ...synclip_core.sync.along.evidence import REACH
+from ...synclip_core.sync.along.judge import judge
 from ...synclip_core.sync.measure import measure_sync
 from ...synclip_core.sync.plot import draw_report
 from ...synclip_core.sync.report import ScoreReport
@@ -39,9 +41,9 @@ class SyncScoreTokens(io.ComfyNode):
         cls, audio_tokens: Tokens, vocal_tokens: Tokens, max_lag: int, model: ManagedModel | None = None
     ) -> io.NodeOutput:
         audio, vocal = paired(audio_tokens, vocal_tokens)
-        thresholds = (model or bundled()).checkpoint.thresholds
-        result = measure_sync(
-            audio.values, vocal.values, vocal.mask, audio.mask, max_lag=max_lag, thresholds=thresholds
-        )
-        report = ScoreReport.from_sync("tokens", result, vocal.faces)
+        known = (model or bundled()).checkpoint
+        given = (audio.values, vocal.values, vocal.mask, audio.mask)
+        timeline = judge(*given, evidence=known.evidence, reach=max(max_lag, REACH))
+        result = measure_sync(*given, max_lag=max_lag, thresholds=known.thresholds)
+        report = ScoreReport.from_timeline("tokens", result, timeline, vocal.faces)
         return score_output(cls, report, draw_report(report))

@@ -12,13 +12,16 @@ from .shared import exit_codes, table
 from .shared.options import add_pipeline_options, make_pipeline
 from .shared.progress import bar
 
+ALL_TRACKS = 1000  # more than any file has
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser(
         "align",
         help="repair the lag without encoding the video again",
-        description="Measures the lag and writes a copy whose audio is moved by it. Nothing is written where it cannot "
-        "tell. A file that is in sync is copied as it is.",
+        description="Measures the lag along the file and writes a copy whose sound is moved where it is off: as a "
+        "whole, in parts, or stretched where it drifts. Nothing is written where it cannot tell or where moving sound "
+        "mends nothing. A file that is in sync is copied as it is.",
         epilog=exit_codes.HELP,
     )
     parser.add_argument("file", metavar="FILE", help="the video to repair")
@@ -35,35 +38,58 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="encode",
         help="encode: move the sound itself, which every player honours; copy: move time stamps only, without any loss",
     )
+    parser.add_argument(
+        "--tracks",
+        choices=("judged", "all"),
+        default="judged",
+        help="judged: only the sound that was judged moves (default); all: every audio track moves with it",
+    )
+    parser.add_argument(
+        "--retime",
+        action="store_true",
+        help="mend a drift by the picture's time stamps (frames saved at a wrong rate) instead of the sound's speed",
+    )
     parser.add_argument("--check", action="store_true", help="score the result too")
     add_pipeline_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..sync.align import write_aligned
+    from ..sync.align import AlignReport, write_aligned
+    from ..sync.repair import repair
 
     if os.path.exists(args.out) and os.path.exists(args.file) and os.path.samefile(args.file, args.out):
         raise SyncLipError(f"{args.out}: is the input itself; give another name, the input is never overwritten")
     check_folder(args.out)
     pipeline = None if args.lag is not None and not args.check else make_pipeline(args)
-    lag = args.lag
+    moved = None if args.tracks == "all" else {args.track if isinstance(args.track, int) else 0}
+    words, done = "was in sync already, copied as it is", None
     with contextlib.redirect_stdout(sys.stderr):
-        if lag is None:
+        if args.lag is not None:
+            done = write_aligned(args.file, args.out, args.lag, audio=args.audio, tracks=moved)
+        else:
             assert pipeline is not None
             with bar("measure") as progress:
                 found = pipeline.score(args.file, progress=progress)
-            lag = found.repair_frames
-            if lag is None:
+            if found.verdict == "cannot_tell":
                 table.write(f"{args.file}: {found.words}. Nothing was written.", sys.stderr)
                 return exit_codes.exit_code([found])
-        words, notes = "was in sync already, copied as it is", []
-        if args.lag is None and lag == 0 and _ending(args.file) == _ending(args.out):
-            with atomic_path(args.out) as temporary:
-                shutil.copyfile(args.file, temporary)
-        else:
-            done = write_aligned(args.file, args.out, lag, audio=args.audio)
-            words, notes = done.words, done.notes
+            if found.verdict == "in_sync" and _ending(args.file) == _ending(args.out):
+                with atomic_path(args.out) as temporary:
+                    shutil.copyfile(args.file, temporary)
+            elif found.verdict == "in_sync":
+                done = write_aligned(args.file, args.out, 0, audio=args.audio, tracks=())
+            else:
+                moved = moved if args.tracks == "all" else {found.audio_track or 0}
+                moved = set(range(ALL_TRACKS)) if moved is None else moved
+                try:
+                    done = repair(args.file, args.out, found, audio=args.audio, tracks=moved, retime=args.retime)
+                except SyncLipError as error:
+                    table.write(f"{error} Nothing was written.", sys.stderr)
+                    return exit_codes.exit_code([found])
+    notes = [] if done is None else done.notes
+    if isinstance(done, AlignReport):
+        words = done.words
     table.write(f"{args.out}: {words}")
     for note in notes:
         table.write(f"note: {note}", sys.stderr)

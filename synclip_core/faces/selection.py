@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import SyncLipError
 from .track_output import TrackChunk
 
+BESIDE = 0.5  # of a face's larger side: a point further away from it is not meant for it
 Choice = str | int | tuple[float, float]
 
 
@@ -86,7 +87,8 @@ def select_tracks(
 
     choice: "auto" (area times ticks seen), "largest", "longest", "speaker" (the highest of `scores`, track_id -> how
     well the mouth matches the sound), an index (0 = the leftmost of the faces seen together) or a point (x, y) in
-    pixels (the nearest face). follow: also choose where the best track is absent; otherwise the best track alone.
+    pixels (the nearest face, none where no face lies within half its size of it). follow: also choose where the
+    best track is absent; otherwise the best track alone.
     Raises SyncLipError for an index with no face, a speaker without scores, an unknown word.
     """
     if isinstance(choice, str):
@@ -95,7 +97,8 @@ def select_tracks(
         return []
     if isinstance(choice, tuple):
         point = np.asarray(choice, np.float64)
-        ordered = sorted(tracks, key=lambda t: (_distance(t, point), -t.seen))
+        close = [t for t in tracks if _distance(t, point) <= BESIDE * float(np.max(t.box[2:] - t.box[:2]))]
+        ordered = sorted(close, key=lambda t: (_distance(t, point), -t.seen))
     elif isinstance(choice, int):
         ranked = [t for t in tracks if face_index(t, tracks) == choice]
         if not ranked:

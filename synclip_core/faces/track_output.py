@@ -25,7 +25,7 @@ class TrackOptions:
 
     crop_size: int = 112
     margin: float = 0.0
-    max_faces: int = 4
+    max_faces: int = 9
     chunk: int = 64
     detect_every: int = 16
     smoothing: float = 1.5

@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 # Film sound carries speech in the centre; music and effects lie left, right and around. The bass channel is dropped.
+OPPOSED = 0.01  # of the channels' power is left of their mean: 20 dB less than either has
 _CENTRE, _FRONT, _AROUND = 1.0, 0.35, 0.175
 
 
@@ -23,8 +24,16 @@ def mono_weights(channels: tuple[str, ...]) -> np.ndarray:
     return (raw / raw.sum()).astype(np.float32)
 
 
+def _opposed(samples: np.ndarray) -> bool:
+    """Is one channel the other inverted (a microphone wired wrongly)? Their sum would be silence."""
+    power = float(np.square(samples).mean())
+    return power > 1e-9 and float(np.square(samples.sum(0) / 2).mean()) < OPPOSED * power
+
+
 def to_mono(samples: np.ndarray, channels: list[str]) -> np.ndarray:
-    """samples: float32 [C, N]. Returns float32 [N]."""
+    """samples: float32 [C, N]. Returns float32 [N]; of stereo whose channels cancel each other, the left one."""
     if samples.shape[0] == 1:
+        return samples[0]
+    if samples.shape[0] == 2 and _opposed(samples):
         return samples[0]
     return mono_weights(tuple(channels)) @ samples

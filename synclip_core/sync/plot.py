@@ -18,7 +18,10 @@ SCALE = 2  # drawn at twice the size that it is laid out in, so that it is crisp
 WIDTH, HEIGHT = 1200, 860
 INK, GREY, FAINT, PAPER, PANEL = (28, 33, 40), (110, 118, 129), (208, 213, 219), (255, 255, 255), (246, 248, 250)
 BLUE, GREEN, AMBER, RED = (47, 111, 208), (38, 139, 80), (201, 120, 14), (198, 52, 48)
-_COLOURS = {"in_sync": GREEN, "audio_early": AMBER, "audio_late": AMBER, "cannot_tell": GREY, "error": RED}
+_COLOURS = {
+    "in_sync": GREEN, "audio_early": AMBER, "audio_late": AMBER, "mixed": AMBER, "drift": AMBER,
+    "does_not_follow": AMBER, "cannot_tell": GREY, "error": RED,
+}  # fmt: skip
 
 Thumbnail = tuple[float, Image.Image]
 
@@ -200,18 +203,25 @@ def _seconds(canvas: _Canvas, box: Box, duration: float, labels: bool) -> None:
 def _lags(canvas: _Canvas, box: Box, report: ScoreReport, duration: float) -> None:
     canvas.panel(box, "lag along the clip (frames at 25 fps; above the line the audio is early, below it late)")
     left, top, width, height = box
-    reach = max(15.0, len(report.curve) // 2)
+    lags = [abs(s[k]) / 40 for s in report.stretches for k in ("lag_ms", "lag_end_ms") if s.get(k) is not None]
+    reach = max(15.0, len(report.curve) // 2, *(1.1 * lag for lag in lags))
 
     def at(seconds: float, lag: float) -> tuple[float, float]:
         return left + seconds / duration * width, top + height / 2 - lag / reach * (height / 2 - 8)
 
+    _states(canvas, box, report, duration)
     # One frame either way counts as in sync.
     canvas.rectangle(left, at(0, 1)[1], left + width, at(0, -1)[1], (226, 242, 232))
-    for lag in (-15, -10, -5, 0, 5, 10, 15):
+    step = 5 * max(1, round(reach / 15))
+    for lag in range(-3 * step, 3 * step + 1, step):
         y = at(0, lag)[1]
         canvas.line([(left, y), (left + width, y)], FAINT, 0.5)
         canvas.text(left - 8, y, f"{lag:+d}" if lag else "0", 12, GREY, "rm")
-    if report.lag_frames is not None:
+    for s in report.stretches:
+        if s["lag_ms"] is not None:
+            ends = at(s["start_s"], s["lag_ms"] / 40), at(s["end_s"], s["lag_end_ms"] / 40)
+            canvas.line(ends, _COLOURS[s["state"]], 3)
+    if report.lag_frames is not None and not report.stretches:
         y = at(0, report.lag_frames)[1]
         canvas.line([(left, y), (left + width, y)], _COLOURS[report.verdict], 1)
     centres = [(w["start_s"] + w["end_s"]) / 2 for w in report.windows]
@@ -230,8 +240,31 @@ def _lags(canvas: _Canvas, box: Box, report: ScoreReport, duration: float) -> No
     _seconds(canvas, box, duration, labels=False)
 
 
+# stretches without a lag: colour and name on the picture
+_STATES = {
+    "does_not_follow": ((250, 225, 222), "does not follow"),
+    "still": ((228, 226, 244), "still picture"),
+    "moves_in_silence": ((252, 236, 214), "no voice, mouth moves"),
+    "no_face": ((234, 236, 239), "no face"),
+    "no_speech": ((234, 236, 239), "no speech"),
+    "cannot_tell": ((240, 242, 244), "?"),
+}
+
+
+def _states(canvas: _Canvas, box: Box, report: ScoreReport, duration: float) -> None:
+    """Stretches in which no lag is told, as named bands behind the lags."""
+    left, top, width, height = box
+    for s in report.stretches:
+        if s["state"] in _STATES:
+            colour, name = _STATES[s["state"]]
+            x0, x1 = (left + min(s[k] / duration, 1) * width for k in ("start_s", "end_s"))
+            canvas.rectangle(x0, top, x1, top + height, colour)
+            if canvas.text_width(name, 12) < x1 - x0 - 6:
+                canvas.text((x0 + x1) / 2, top + 12, name, 12, GREY, "mm")
+
+
 def _confidences(canvas: _Canvas, box: Box, report: ScoreReport, duration: float) -> None:
-    canvas.panel(box, "confidence (pale: no reliable speech or face there)")
+    canvas.panel(box, "contrast: how far the best lag stands out (pale: no reliable speech or face there)")
     left, top, width, height = box
     values = [w.get("confidence") or 0.0 for w in report.windows]
     highest = max([*values, 1e-3])
@@ -263,7 +296,8 @@ def _curve(canvas: _Canvas, box: Box, report: ScoreReport) -> None:
     def at(lag: float, value: float) -> tuple[float, float]:
         return left + 12 + (lag + reach) / (2 * reach) * (width - 24), top + 40 + (high - value) / span * (height - 80)
 
-    for lag in range(-reach, reach + 1, 5):
+    step = 5 * max(1, round(reach / 15))
+    for lag in range(-(reach // step) * step, reach + 1, step):
         x = at(lag, low)[0]
         canvas.line([(x, top), (x, top + height)], GREY if lag == 0 else FAINT, 0.5)
         canvas.text(x, top + height + 7, f"{lag:+d}" if lag else "0", 12, GREY, "ma")
@@ -274,7 +308,8 @@ def _curve(canvas: _Canvas, box: Box, report: ScoreReport) -> None:
     x, y = at(*best)
     colour = _COLOURS[report.verdict]
     canvas.dot(x, y, 5, colour)
-    canvas.text(min(max(x, left + 40), left + width - 40), y + 12, f"{best[1]:.3f} at {best[0]:+d}", 13, colour, "ma")
+    name = f"{best[0]:+d}" if best[0] else "0"
+    canvas.text(min(max(x, left + 40), left + width - 40), y + 12, f"{best[1]:.3f} at {name}", 13, colour, "ma")
     canvas.text(left + 8, top + 10, f"{high:.3f}", 12, GREY)
 
 

@@ -25,3 +25,4 @@ class TokenStreams:
     faces: int
     profile: str
     warnings: list[str] = field(default_factory=list)
+    look: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.float32))  # [T, 5], see sync.along.look

@@ -22,6 +22,7 @@ from ..data.texts import LAYOUTS
 from .attributes_report import attributes_text, evaluate_attributes
 from .factors_report import evaluate_factors, factors_text
 from .sync.cache import CachedProvider
+from .sync.evidence import evidence_text, fit_evidence
 from .sync.mochabench import clip_rows, evaluate_mochabench, mochabench_text
 from .sync.mochabench_picture import draw_scatter
 from .sync.provider import PipelineProvider, TokenProvider
@@ -58,6 +59,14 @@ def run_sync(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         thresholds=limits,
     )
     return report, sync_text(report)
+
+
+def run_evidence(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    pipeline = SyncPipeline(args.checkpoint, device=args.device)
+    report = fit_evidence(
+        pipeline, args.data, args.split, args.report, cache=args.cache, seed=args.seed, draws=args.draws
+    )
+    return report, evidence_text(report)
 
 
 def run_thresholds(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -179,6 +188,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--false-claims", type=float, default=0.05, help="share of foreign audio given a lag (default: 0.05)"
     )
     fit.set_defaults(run=run_thresholds)
+    proof = commands.add_parser("evidence", parents=[common], help="fit what the timeline knows of a checkpoint")
+    proof.add_argument("--split", default="val", help="of clips.csv, to fit on (default: val)")
+    proof.add_argument("--report", default="test", help="split for the tables; '' for none (default: test)")
+    proof.set_defaults(run=run_evidence, draws=8)
     moch = commands.add_parser(
         "mochabench", parents=[common], help="generated clips beside SyncNet's published figures"
     )

@@ -15,12 +15,16 @@ _OF_VERDICT = {
     "in_sync": IN_SYNC,
     "audio_early": OUT_OF_SYNC,
     "audio_late": OUT_OF_SYNC,
+    "mixed": OUT_OF_SYNC,
+    "drift": OUT_OF_SYNC,
+    "does_not_follow": OUT_OF_SYNC,
     "cannot_tell": CANNOT_TELL,
     "error": ERROR,
 }
 
 HELP = (
-    "exit codes: 0 all in sync (or done), 1 some out of sync, 2 wrong usage, 3 some could not be judged, "
+    "exit codes: 0 all in sync (or done), 1 something is wrong with some (out of sync, drifting, mixed, not "
+    "following), 2 wrong usage, 3 some could not be judged, "
     "4 some failed, 130 stopped by Ctrl-C. With several files the worst counts: 4, then 3, then 1."
 )
 

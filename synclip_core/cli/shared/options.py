@@ -2,13 +2,15 @@
 
 import argparse
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import SyncLipError
 
 if TYPE_CHECKING:
     from ...pipeline import SyncPipeline
 
+T = TypeVar("T")
 MISSING = ("hold", "interpolate", "skip", "error")
 
 
@@ -39,6 +41,27 @@ def not_negative(text: str) -> int:
     return int(text)
 
 
+def track_choice(text: str) -> "int | str | None":
+    """argparse type, see sync.voice."""
+    from ...sync.along.voice import parse_track
+
+    return _checked(parse_track, text)
+
+
+def tolerance_choice(text: str) -> Any:
+    """argparse type, see sync.tolerance."""
+    from ...sync.along.tolerance import parse_tolerance
+
+    return _checked(parse_tolerance, text)
+
+
+def _checked(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except SyncLipError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how to look")
     group.add_argument(
@@ -51,6 +74,27 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--missing", choices=MISSING, default="hold", help="what to do where the face is not seen (default: hold)"
+    )
+    group.add_argument(
+        "--max-lag",
+        type=positive,
+        default=15,
+        metavar="FRAMES",
+        help="lags of 5 s are searched always, up to FRAMES (at 25 fps) where that is more; the curve shows this many",
+    )
+    group.add_argument(
+        "--track",
+        type=track_choice,
+        metavar="N",
+        help="audio track to judge, from 0, or best: that which fits a face best (default: that which players play, or "
+        "the next one where it holds no speech)",
+    )
+    group.add_argument(
+        "--tolerance",
+        type=tolerance_choice,
+        metavar="RULE",
+        help="what counts as in sync: ebu-r37 (40 ms early to 60 late), itu-r-bt1359 (90, 185), "
+        "itu-r-bt1359-detectable (45, 125), frame (40, 40), or EARLY,LATE in ms (default: ebu-r37)",
     )
     group.add_argument("--model", metavar="FILE", help="a checkpoint (.safetensors) instead of the bundled one")
     group.add_argument("--device", help="cpu, cuda, mps, ... (default: cpu)")
@@ -67,7 +111,8 @@ def make_pipeline(args: argparse.Namespace) -> "SyncPipeline":
         return args.pipeline(args)
     from ...pipeline import SyncPipeline
 
-    options: dict[str, Any] = {"model": args.model, "face": args.face, "missing": args.missing}
+    options: dict[str, Any] = {"model": args.model, "face": args.face, "missing": args.missing, "max_lag": args.max_lag}
+    options |= {"audio_track": args.track} | ({"tolerance": args.tolerance} if args.tolerance else {})
     if args.device:
         options["device"] = args.device
     return SyncPipeline(**options)

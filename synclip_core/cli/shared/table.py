@@ -6,10 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from ...sync.report import ScoreReport
+from ...sync.report import ScoreReport, verdict_words
 from ...text import shorten
 
-_COLOURS = {"in_sync": "32", "audio_early": "33", "audio_late": "33", "cannot_tell": "36", "error": "31"}
+_COLOURS = {
+    "in_sync": "32", "audio_early": "33", "audio_late": "33", "mixed": "33", "drift": "33", "does_not_follow": "33",
+    "cannot_tell": "36", "error": "31",
+}  # fmt: skip
+MOST_FACES = 12  # that the table lists
 _HEAD = ("file", "verdict", "lag", "score", "confidence", "length")
 
 
@@ -50,7 +54,21 @@ def render(reports: Sequence[ScoreReport], width: int | None = None, colour: boo
     lines += ["", *notes] if notes else []
     if len(reports) > 1:
         lines += ["", summary(reports)]
+    elif len(reports[0].tracks) > 1:
+        lines += ["", *faces(reports[0])]
     return "\n".join(lines)
+
+
+def faces(report: ScoreReport) -> list[str]:
+    """A line a face, those named first that the verdict is about: "face 320,180, 0.0 to 9.8 s: in sync (judged)"."""
+    lines = []
+    for track in sorted(report.tracks, key=lambda t: (not t["chosen"], t["from"])):
+        words = "seen too briefly" if track["verdict"] is None else verdict_words(track["verdict"], track["lag_ms"])
+        words = "cannot tell" if track["verdict"] == "cannot_tell" else words
+        mark = " (judged)" if track["chosen"] else ""
+        lines.append(f"face {track['face']}, {track['from']:.1f} to {track['to']:.1f} s: {words}{mark}")
+    more = len(lines) - MOST_FACES
+    return [*lines[:MOST_FACES], f"and {more} faces more, see --json"] if more > 0 else lines
 
 
 def summary(reports: Sequence[ScoreReport]) -> str:
@@ -59,6 +77,9 @@ def summary(reports: Sequence[ScoreReport]) -> str:
         "in_sync": "in sync",
         "audio_early": "out of sync",
         "audio_late": "out of sync",
+        "mixed": "out of sync in parts",
+        "drift": "drifting",
+        "does_not_follow": "not following the voice",
         "cannot_tell": "could not be judged",
         "error": "failed",
     }

@@ -89,10 +89,18 @@ class BlazeFace:
 
 class BlazeFaceDetector:
     """The default: short-range BlazeFace on the whole frame; where it finds nothing, full-range BlazeFace on it and on
-    overlapping square tiles, so that a small face in a wide or a 4K frame is found.
+    overlapping square tiles, so that a small face in a wide or a 4K frame is found. everywhere: there too where it
+    finds something, so that a small face beside a large one is found.
     """
 
-    def __init__(self, min_score: float = 0.5, device: str | torch.device = "cpu", small_faces: bool = True) -> None:
+    def __init__(
+        self,
+        min_score: float = 0.5,
+        device: str | torch.device = "cpu",
+        small_faces: bool = True,
+        everywhere: bool = False,
+    ) -> None:
+        self.everywhere = everywhere
         self.near = BlazeFace("short", min_score, device)
         self.far = BlazeFace("full", min_score, device) if small_faces else None
 
@@ -102,6 +110,8 @@ class BlazeFaceDetector:
             for i, image in enumerate(images):
                 if not found[i]:
                     found[i] = self._search_tiles(image)
+                elif self.everywhere:
+                    found[i] = merge_overlapping([*found[i], *self._search_tiles(image)])
         return found
 
     def _search_tiles(self, image: np.ndarray) -> list[Detection]:

@@ -5,7 +5,9 @@ from typing import Any
 
 Item = dict[str, str]  # node, filename, subfolder, type
 
-SCORES = ("verdict", "lag_frames", "lag_ms", "score", "confidence")
+SCORES = (
+    "verdict", "lag_frames", "lag_ms", "score", "confidence", "words", "worst_lag_ms", "follows", "drift_ms_per_s",
+)  # fmt: skip
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""The truth along a clip: evidence, paths of lags, stretches, headline."""
