@@ -17,7 +17,7 @@ from .errors import SyncLipError
 from .faces.crop import decode_side, model_frames
 from .faces.detect.blazeface import BlazeFaceDetector
 from .faces.geometry import frame_regions
-from .faces.selection import Choice, TrackCollector, TrackSummary, face_index, parse_choice, select_tracks
+from .faces.selection import Choice, face_index, parse_choice, select_tracks
 from .faces.track_output import TrackChunk
 from .faces.tracking import FaceTracker, TrackOptions
 from .media.audio import iter_audio
@@ -33,10 +33,11 @@ from .reading.reader_file import Reader
 from .reading.transcript import Transcript
 from .sync.along.evidence import REACH
 from .sync.along.judge import Timeline, judge
-from .sync.along.look import face_look, lay
+from .sync.along.look import lay
 from .sync.along.tolerance import EBU, Tolerance
 from .sync.along.turns import follow_speaker
 from .sync.along.voice import TrackChoice, played_first
+from .sync.found import Found
 from .sync.measure import SyncResult, measure_sync
 from .sync.report import ScoreReport
 from .sync.speakers import FaceScore, face_row, face_score
@@ -51,7 +52,7 @@ LEAST_JUDGED = 25  # ticks; a face that is seen for less is named, not judged
 
 
 class SyncPipeline:
-    """model: checkpoint path, a loaded Checkpoint, or None for the bundled one. face: see media.selection.parse_choice.
+    """model: checkpoint path, a loaded Checkpoint, or None for the bundled one. face: see faces.selection.parse_choice.
     missing: hold | interpolate | skip | error. max_lag: range of the curve that is shown, in frames at 25 fps; lags of
     up to 5 s are searched whatever it is, and up to max_lag where that is more. tolerance: what counts as in sync.
     audio_track: which sound of a file is judged, see sync.along.voice. context: tokens of the
@@ -240,11 +241,11 @@ class SyncPipeline:
     @torch.inference_mode()
     def encode_crops(self, crops: np.ndarray, regions: np.ndarray | None = None, identity: bool = True) -> np.ndarray:
         """crops: uint8 [n, S, S, 3], face squares of the model's crop size; regions: float32 [n, 5, 4], where the parts
-        of these faces are (media.geometry.frame_regions), None: where they usually are; identity: False where the
+        of these faces are (faces.geometry.frame_regions), None: where they usually are; identity: False where the
         identity prompt is not needed, which saves its pass over all patches. Returns prompts float32 [n, 3, width].
 
         The model sees them as in training: a model whose image_size is not square, such as `paper` with 1024 x 768,
-        sees the whole square stretched to it (media.crop.model_frames).
+        sees the whole square stretched to it (faces.crop.model_frames).
         """
         size = self.model.config.visual.image_size
         block = max(1, BLOCK_PIXELS // math.prod(size))
@@ -261,7 +262,7 @@ class SyncPipeline:
 
     def _seen_and_heard(
         self, path: str | Path, progress: Progress | None, keep: Sequence[int], watch: Watch | None = None
-    ) -> tuple["_Found", np.ndarray, np.ndarray]:
+    ) -> tuple[Found, np.ndarray, np.ndarray]:
         """Prompts of every face, audio tokens [T, dim], speech mask [T]. Raises SyncLipError where there is no
         sound."""
         found = self._seen_with_sound(path, progress, keep, watch)
@@ -274,7 +275,7 @@ class SyncPipeline:
         progress: Progress | None,
         keep: Sequence[int] = (VOCAL,),
         watch: Watch | None = None,
-    ) -> "_Found":
+    ) -> Found:
         """Prompts of every face of a file that has sound, before it is read where it has none."""
         info = probe(path)
         if info.has_video and not info.has_audio:
@@ -288,7 +289,7 @@ class SyncPipeline:
         keep: Sequence[int],
         watch: Watch | None = None,
         info: MediaInfo | None = None,
-    ) -> "_Found":
+    ) -> Found:
         """Prompts of every face (keep: which of the three, a long clip is large)."""
         info = info or probe(path)
         if not info.has_video:
@@ -303,14 +304,14 @@ class SyncPipeline:
         keep: Sequence[int],
         watch: Watch | None = None,
         side: int = 1,
-    ) -> "_Found":
+    ) -> Found:
         """Decode, track, crop, encode: one pass, a bounded number of frames in memory."""
         if self._tracker is None:
             everywhere = self.face == "speaker" or isinstance(self.face, tuple)  # whoever is meant may be small
             detector = BlazeFaceDetector(device=self.device, everywhere=everywhere)
             self._tracker = FaceTracker(self.options, detector, device=self.device)
         reader = iter_ticks(path, max_side=decode_side(self.options.crop_size))
-        found = _Found(keep)
+        found = Found(keep)
 
         def counted() -> Iterator[tuple[int, SourceFrame]]:
             for tick, frame in reader:
@@ -344,7 +345,7 @@ class SyncPipeline:
             yield number, self._sound(path, ticks, progress, number)
 
     def _pick(
-        self, found: "_Found", sounds: Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]
+        self, found: Found, sounds: Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]
     ) -> tuple[int, tuple[np.ndarray, np.ndarray]]:
         """The track that players play, or the next one where that has no speech; "best": that which fits a face
         best."""
@@ -376,25 +377,25 @@ class SyncPipeline:
             levels.append(band_level(piece)[edge:-edge])
         return normalise(stream.finish()).cpu().numpy(), speech_by_level(np.concatenate(levels))
 
-    def _judge(self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray) -> SyncResult:
-        return measure_sync(audio, vocal, valid, speech, max_lag=self.max_lag, thresholds=self.thresholds)
-
     def _timeline(
         self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray, look: np.ndarray
     ) -> Timeline:
         reach = max(self.max_lag, REACH)
         return judge(audio, vocal, valid, speech, look, evidence=self.evidence, tolerance=self.tolerance, reach=reach)
 
-    def _track_timeline(self, found: "_Found", track_id: int, audio: np.ndarray, speech: np.ndarray) -> Timeline:
-        """One face track on the clip's clock."""
+    def _track_timeline(
+        self, found: Found, track_id: int, audio: np.ndarray, speech: np.ndarray, near: slice = slice(None)
+    ) -> Timeline:
+        """One face track on the clip's clock; near: judged on these ticks alone, on theirs."""
         track = np.full(found.ticks, -1, np.int64)
         ticks, valid, _ = found.vocal(track_id)
         track[ticks[valid]] = track_id
         vocal = self._vocal_of(found, track, [track_id], audio.shape[1])
-        return self._timeline(audio, vocal, track >= 0, speech, found.look_of(track))
+        look = lay(found.ticks, found.looks[track_id])
+        return self._timeline(audio[near], vocal[near], (track >= 0)[near], speech[near], look[near])
 
     def _every_face(
-        self, found: "_Found", chosen: Sequence[int], timeline: Timeline, audio: np.ndarray, speech: np.ndarray
+        self, found: Found, chosen: Sequence[int], timeline: Timeline, audio: np.ndarray, speech: np.ndarray
     ) -> list[dict[str, Any]]:
         """Each face track of a file, in order of time, as `sync.speakers.face_row` gives it; what is seen for less than
         a second is not judged. timeline: of the chosen ones."""
@@ -403,22 +404,13 @@ class SyncPipeline:
             own = None
             if [summary.track_id] == list(chosen):
                 own = timeline
-            elif summary.seen >= LEAST_JUDGED:
-                own = self._own_timeline(found, summary, audio, speech)
+            elif summary.seen >= LEAST_JUDGED:  # on its own ticks and the sound around: a file may have hundreds
+                near = slice(max(summary.first - REACH, 0), summary.last + 1 + REACH)
+                own = self._track_timeline(found, summary.track_id, audio, speech, near)
             rows.append(face_row(summary, found.reduction, own, summary.track_id in chosen))
         return rows
 
-    def _own_timeline(self, found: "_Found", summary: TrackSummary, audio: np.ndarray, speech: np.ndarray) -> Timeline:
-        """Of one face track, on its own ticks and the sound around them: a file may have hundreds of tracks."""
-        near = slice(max(summary.first - REACH, 0), summary.last + 1 + REACH)
-        ticks, valid, _ = found.vocal(summary.track_id)
-        track = np.full(found.ticks, -1, np.int64)
-        track[ticks[valid]] = summary.track_id
-        vocal = self._vocal_of(found, track, [summary.track_id], audio.shape[1])
-        look = lay(found.ticks, found.looks[summary.track_id])[near]
-        return self._timeline(audio[near], vocal[near], (track >= 0)[near], speech[near], look)
-
-    def _vocal_of(self, found: "_Found", track: np.ndarray, chosen: Sequence[int], width: int) -> np.ndarray:
+    def _vocal_of(self, found: Found, track: np.ndarray, chosen: Sequence[int], width: int) -> np.ndarray:
         """Vocal tokens [T, dim] of the chosen faces, each on the ticks of `track` that are its own and where no other
         is."""
         vocal = np.zeros((len(track), width), np.float32)
@@ -429,19 +421,24 @@ class SyncPipeline:
         return vocal
 
     def _measure(
-        self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray, timeline: Timeline
+        self,
+        audio: np.ndarray,
+        vocal: np.ndarray,
+        valid: np.ndarray,
+        speech: np.ndarray,
+        timeline: Timeline | None = None,
     ) -> SyncResult:
         """Curve and windows, over as many lags as the timeline found."""
-        worst = timeline.worst_frames
+        worst = None if timeline is None else timeline.worst_frames
         reach = self.max_lag if worst is None else max(self.max_lag, min(math.ceil(abs(worst)) + 5, len(audio)))
         return measure_sync(audio, vocal, valid, speech, max_lag=reach, thresholds=self.thresholds)
 
-    def _judge_track(self, found: "_Found", track_id: int, audio: np.ndarray, speech: np.ndarray) -> SyncResult:
+    def _judge_track(self, found: Found, track_id: int, audio: np.ndarray, speech: np.ndarray) -> SyncResult:
         """One face track against the voice of its ticks."""
         ticks, valid, prompts = found.vocal(track_id)
-        return self._judge(audio[ticks], self.vocal_tokens(prompts, valid), valid, speech[ticks])
+        return self._measure(audio[ticks], self.vocal_tokens(prompts, valid), valid, speech[ticks])
 
-    def _choose(self, found: "_Found", audio: np.ndarray, speech: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    def _choose(self, found: Found, audio: np.ndarray, speech: np.ndarray) -> tuple[np.ndarray, list[int]]:
         """The face track of each tick (-1: none) and the chosen tracks."""
         summaries = found.collector.summaries()
         choice = self.face
@@ -463,7 +460,7 @@ class SyncPipeline:
         return track, chosen
 
     @staticmethod
-    def _only_seen(found: "_Found", track: np.ndarray) -> np.ndarray:
+    def _only_seen(found: Found, track: np.ndarray) -> np.ndarray:
         """The same with -1 where the face of a tick is not seen."""
         seen = np.full(len(track), -1, np.int64)
         for track_id in np.unique(track[track >= 0]).tolist():
@@ -472,7 +469,7 @@ class SyncPipeline:
             seen[own] = track_id
         return seen
 
-    def _assemble(self, found: "_Found", track: np.ndarray, chosen: list[int]) -> tuple[np.ndarray, ...]:
+    def _assemble(self, found: Found, track: np.ndarray, chosen: list[int]) -> tuple[np.ndarray, ...]:
         """prompts [T, width], vocal, identity, ambient [T, dim]; zeros where no face was chosen."""
         config, length = self.model.config, len(track)
         prompts = np.zeros((length, config.visual.width), np.float32)
@@ -482,51 +479,6 @@ class SyncPipeline:
             prompts[ticks] = own[:, VOCAL]
             vocal[ticks], identity[ticks], ambient[ticks] = self.face_tokens(own, valid)
         return prompts, vocal, identity, ambient
-
-
-class _Found:
-    """What one pass over the video left: of every face track the prompts to keep."""
-
-    def __init__(self, keep: Sequence[int]) -> None:
-        self.keep = list(keep)
-        self.ticks = 0
-        self.shape: tuple[int, ...] = (1, 1)
-        self.reduction = 1.0  # of the frames against the file's size
-        self.collector = TrackCollector()
-        self.warnings: list[str] = []
-        self.pictures: dict[int, tuple[float, np.ndarray]] = {}  # the surest crop of each track, after its score
-        self.prompts: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
-        self.looks: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-        self.last_crop: dict[int, np.ndarray] = {}
-
-    def add(self, chunk: TrackChunk, prompts: np.ndarray) -> None:
-        self.prompts.setdefault(chunk.track_id, []).append((chunk.ticks, chunk.valid, prompts[:, self.keep]))
-        before = self.last_crop.get(chunk.track_id)
-        self.looks.setdefault(chunk.track_id, []).append((chunk.ticks, face_look(chunk, before, self.reduction)))
-        self.last_crop[chunk.track_id] = chunk.crops[-1].copy()
-        best = int(chunk.score.argmax())
-        if chunk.score[best] > self.pictures.get(chunk.track_id, (-1.0, None))[0]:
-            self.pictures[chunk.track_id] = float(chunk.score[best]), chunk.crops[best].copy()
-
-    def track(self, track_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """ticks [n], valid [n], prompts [n, len(keep), width] of a track."""
-        parts = self.prompts[track_id]
-        if len(parts) > 1:  # joined once, and the parts let go
-            parts[:] = [tuple(map(np.concatenate, zip(*parts, strict=True)))]  # type: ignore[list-item]
-        return parts[0]
-
-    def look_of(self, track: np.ndarray) -> np.ndarray:
-        """float32 [T, 5]: of each tick's own face in `track` (-1: none), NaN where there is none."""
-        whole = lay(len(track), [])
-        for track_id, parts in self.looks.items():
-            own = track == track_id
-            whole[own] = lay(len(track), parts)[own]
-        return whole
-
-    def vocal(self, track_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The same with the vocal prompts alone, [n, width]."""
-        ticks, valid, prompts = self.track(track_id)
-        return ticks, valid, prompts[:, self.keep.index(VOCAL)]
 
 
 __all__ = ["CONTEXT", "TICK", "SyncPipeline", "TokenStreams"]

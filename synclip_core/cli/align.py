@@ -12,8 +12,6 @@ from .shared import exit_codes, table
 from .shared.options import add_pipeline_options, make_pipeline
 from .shared.progress import bar
 
-ALL_TRACKS = 1000  # more than any file has
-
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser(
@@ -55,17 +53,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..sync.align import AlignReport, write_aligned
+    from ..sync.align import write_aligned
     from ..sync.repair import repair
 
     if os.path.exists(args.out) and os.path.exists(args.file) and os.path.samefile(args.file, args.out):
         raise SyncLipError(f"{args.out}: is the input itself; give another name, the input is never overwritten")
     check_folder(args.out)
     pipeline = None if args.lag is not None and not args.check else make_pipeline(args)
-    moved = None if args.tracks == "all" else {args.track if isinstance(args.track, int) else 0}
-    words, done = "was in sync already, copied as it is", None
+    all_tracks = args.tracks == "all"
+    done = None
     with contextlib.redirect_stdout(sys.stderr):
         if args.lag is not None:
+            moved = None if all_tracks else {args.track if isinstance(args.track, int) else 0}
             done = write_aligned(args.file, args.out, args.lag, audio=args.audio, tracks=moved)
         else:
             assert pipeline is not None
@@ -80,18 +79,15 @@ def run(args: argparse.Namespace) -> int:
             elif found.verdict == "in_sync":
                 done = write_aligned(args.file, args.out, 0, audio=args.audio, tracks=())
             else:
-                moved = moved if args.tracks == "all" else {found.audio_track or 0}
-                moved = set(range(ALL_TRACKS)) if moved is None else moved
                 try:
-                    done = repair(args.file, args.out, found, audio=args.audio, tracks=moved, retime=args.retime)
+                    done = repair(
+                        args.file, args.out, found, audio=args.audio, all_tracks=all_tracks, retime=args.retime
+                    )
                 except SyncLipError as error:
                     table.write(f"{error} Nothing was written.", sys.stderr)
                     return exit_codes.exit_code([found])
-    notes = [] if done is None else done.notes
-    if isinstance(done, AlignReport):
-        words = done.words
-    table.write(f"{args.out}: {words}")
-    for note in notes:
+    table.write(f"{args.out}: {done.words if done else 'was in sync already, copied as it is'}")
+    for note in done.notes if done else []:
         table.write(f"note: {note}", sys.stderr)
     if args.check and pipeline is not None:
         with contextlib.redirect_stdout(sys.stderr), bar("check") as progress:

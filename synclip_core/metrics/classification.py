@@ -1,4 +1,4 @@
-"""Accuracy and area under the ROC curve of classifiers (EVALUATION.md, Facial understanding)."""
+"""Accuracy and area under the ROC curve of classifiers (evaluation.md, Facial understanding)."""
 
 import numpy as np
 from scipy.stats import rankdata

@@ -1,4 +1,4 @@
-"""Clip lag: one estimate a clip against a known shift of its audio (EVALUATION.md; papers/synclipmae, section 4.1)."""
+"""Clip lag: one estimate a clip against a known shift of its audio (evaluation.md; SyncLipMAE, section 4.1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

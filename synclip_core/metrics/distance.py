@@ -1,7 +1,7 @@
 """Distances between audio tokens and lagged video tokens: the one quantity that every sync number stands on.
 
 d(u, l) = 1 - a_u . v_{u+l}, so a lag is positive when the video lags the audio (the audio is early);
-papers/synclipmae, sections 4.1 and 5.
+SyncLipMAE, sections 4.1 and 5.
 """
 
 from typing import Any
@@ -77,7 +77,7 @@ def distance_band(
 def mean_curve(band: np.ndarray, weights: np.ndarray | None = None, min_pairs: int = MIN_PAIRS) -> np.ndarray:
     """D(l) = mean over u of d(u, l) where both ticks exist and have a face. Returns float64 [2 * max_lag + 1].
 
-    weights: optional float [T] for the audio ticks (EVALUATION.md's definition weighs all alike). NaN at lags that
+    weights: optional float [T] for the audio ticks (evaluation.md's definition weighs all alike). NaN at lags that
     fewer than `min_pairs` pairs of positive weight support.
     """
     defined = np.isfinite(band)
@@ -91,7 +91,7 @@ def mean_curve(band: np.ndarray, weights: np.ndarray | None = None, min_pairs: i
 def distance_curve(
     audio: Any, vocal: Any, max_lag: int = 15, valid: Any = None, *, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """D(l), l in [-max_lag, max_lag] (section 4.1; EVALUATION.md, Sync).
+    """D(l), l in [-max_lag, max_lag] (section 4.1; evaluation.md, Sync).
 
     Returns float64 [2 * max_lag + 1], NaN where undefined.
     """
@@ -129,7 +129,7 @@ def best_lag(curve: np.ndarray) -> int | None:
 
 
 def curve_confidence(curves: np.ndarray) -> np.ndarray:
-    """Sync_conf: median minus minimum over the lags (EVALUATION.md). curves: [..., lags]; NaN where none is defined."""
+    """Sync_conf: median minus minimum over the lags (evaluation.md). curves: [..., lags]; NaN where none is defined."""
     ordered = np.sort(curves, axis=-1)  # NaN last
     return median(curves) - ordered[..., 0]
 

@@ -1,4 +1,4 @@
-"""In-sync detection: AUC, and accuracy at a threshold set beforehand (papers/unisync, section IV-B, "Lip-Sync
+"""In-sync detection: AUC, and accuracy at a threshold set beforehand (UniSync, section IV-B, "Lip-Sync
 Accuracy").
 """
 

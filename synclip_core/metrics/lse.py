@@ -1,4 +1,4 @@
-"""LSE-C, LSE-D and Sync_conf (papers/unisync, section IV-B, after SyncNet and Wav2Lip; EVALUATION.md).
+"""LSE-C, LSE-D and Sync_conf (UniSync, section IV-B, after SyncNet and Wav2Lip; evaluation.md).
 
 Scores of two embeddings do not compare: every result carries the name of the embedding that made it.
 """

@@ -1,4 +1,4 @@
-"""R-precision: rank the true video token among 31 others for each audio token (papers/synclipmae, section 5)."""
+"""R-precision: rank the true video token among 31 others for each audio token (SyncLipMAE, section 5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

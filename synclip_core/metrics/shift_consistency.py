@@ -1,5 +1,5 @@
 """Shift consistency: for clips whose own offset is unknown, does a known shift move the estimate by as much?
-(EVALUATION.md)
+(evaluation.md)
 """
 
 from collections import Counter

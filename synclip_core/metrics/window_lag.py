@@ -1,4 +1,4 @@
-"""Acc@K and Offset@K: lag detection per window (papers/synclipmae, section 5, "Temporal lag detection"; Tables 1, 2,
+"""Acc@K and Offset@K: lag detection per window (SyncLipMAE, section 5, "Temporal lag detection"; Tables 1, 2,
 6).
 """
 

@@ -23,7 +23,7 @@ def _width_fault(width: int, heads: int) -> str | None:
 
 @dataclass(frozen=True)
 class VisualConfig:
-    """The visual encoder (papers/synclipmae.txt, section 3.2)."""
+    """The visual encoder (SyncLipMAE, section 3.2)."""
 
     # height, width of the frames; a square face is stretched to them where they differ (media.crop.model_frames)
     image_size: tuple[Size, Size] = (112, 112)

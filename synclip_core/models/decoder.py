@@ -1,4 +1,4 @@
-"""The MAE decoder with prompt cross-attention (papers/synclipmae.txt, section 3.2)."""
+"""The MAE decoder with prompt cross-attention (SyncLipMAE, section 3.2)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which patches a bypass sees (papers/synclipmae.txt, section 3.2, "Two-bypass face-aware masking")."""
+"""Which patches a bypass sees (SyncLipMAE, section 3.2, "Two-bypass face-aware masking")."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""SyncLipMAE: visual encoder, audio branch and decoder as one model (papers/synclipmae.txt, section 3)."""
+"""SyncLipMAE: visual encoder, audio branch and decoder as one model (SyncLipMAE, section 3)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The visual encoder: a ViT over visible patches plus three learned prompts (papers/synclipmae.txt, section 3.2)."""
+"""The visual encoder: a ViT over visible patches plus three learned prompts (SyncLipMAE, section 3.2)."""
 
 from typing import Any
 

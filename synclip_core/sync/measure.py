@@ -1,4 +1,4 @@
-"""Lag, in-sync score and confidence from two token streams (papers/synclipmae, section 4.1), for a clip and along it.
+"""Lag, in-sync score and confidence from two token streams (SyncLipMAE, section 4.1), for a clip and along it.
 
 A lag is in frames at 25 fps, positive when the video lags the audio (the audio is early).
 D(l) = mean over u of d(a_u, v_{u+l}); the lag is its argmin.
@@ -148,7 +148,7 @@ def measure_sync(
     (media.speech.speech_mask); None for either means all.
     max_lag: search range in frames; wide_lag: a second, wider search (say 75) when the first finds nothing clear or
     ends at its edge. window, hop: ticks of the analysis along the clip; a clip shorter than `window` is one window.
-    weighting: "equal" weighs all ticks alike (EVALUATION.md); "speech" drops ticks further than 0.2 s from speech.
+    weighting: "equal" weighs all ticks alike (evaluation.md); "speech" drops ticks further than 0.2 s from speech.
     worst: how many worst ticks to name. Never fails on short clips: fewer than 5 pairs give no lag and the verdict
     cannot_tell. ValueError on shapes that differ, SyncLipError on NaN tokens.
     """

@@ -1,19 +1,19 @@
 """From what was found to what is to be done: which parts of the sound move by how much, or why nothing can be done."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..clock import FPS
 from ..errors import SyncLipError
 from ..media.audio import read_audio
 from ..media.pieces import Move
 from ..media.speech import RATE
 from .align import AlignReport, write_aligned
 from .along.headline import rate_guess
-from .along.stretches import AUDIO_EARLY, AUDIO_LATE, IN_SYNC, MATCHED, MOVES_IN_SILENCE, MS, NOT_FOLLOWING, STILL
+from .along.stretches import IN_SYNC, MATCHED, MOVES_IN_SILENCE, MS, NOT_FOLLOWING, STILL
 from .report import ScoreReport
 
 _AROUND_S = 0.5  # of a border, where a quiet place for the cut is looked for
@@ -83,7 +83,7 @@ _OTHER = {
 
 def _drift(line: dict[str, Any], retime: bool, notes: list[str]) -> Repair:
     slope, start = line["drift_ms_per_s"] / 1000, line["lag_frames"]
-    at_zero = start - slope * line["start_s"] * 25
+    at_zero = start - slope * line["start_s"] * FPS
     if retime:
         return Repair(at_zero / (1 + slope), retime=1 / (1 + slope), notes=notes)
     if rate_guess(slope):
@@ -115,10 +115,10 @@ def repair(
     report: ScoreReport,
     *,
     audio: str = "encode",
-    tracks: Collection[int] | None = None,
+    all_tracks: bool = False,
     retime: bool = False,
 ) -> AlignReport:
-    """Write `src` to `dst` with what `report` found put right. tracks: that move; None: the judged one alone.
+    """Write `src` to `dst` with what `report` found put right. all_tracks: they all move, not the judged one alone.
 
     Raises SyncLipError with the reason where there is nothing that moving sound would mend.
     """
@@ -130,13 +130,10 @@ def repair(
         dst,
         plan.lag_frames,
         audio=audio,
-        tracks={number} if tracks is None else tracks,
+        tracks=None if all_tracks else {number},
         moves=plan.moves,
         longer=plan.longer,
         retime=plan.retime,
     )
     done.notes[:0] = plan.notes
     return done
-
-
-__all__ = ["AUDIO_EARLY", "AUDIO_LATE", "Repair", "plan_repair", "quiet_place", "repair"]

@@ -54,7 +54,7 @@ class ScoreReport:
     duration_s: of the video. faces: number of face tracks seen.
     windows: `sync.Window.to_dict()` of each stretch: start_s, end_s, lag_frames (None where the stretch has nothing to
     go by), confidence, speech (share, 0..1), and more. Times in seconds from the first video frame.
-    curve: distance D(l) for l = -max_lag .. +max_lag (EVALUATION.md, "Clip lag"), None where undefined.
+    curve: distance D(l) for l = -max_lag .. +max_lag (evaluation.md, "Clip lag"), None where undefined.
     worst_ticks: ticks at 25 fps where the mouth fits the voice least, worst first.
     words: the verdict for people; filled in from the other fields when left empty.
     """

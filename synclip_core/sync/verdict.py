@@ -19,8 +19,8 @@ class SyncThresholds:
 
     confidence: median - minimum of the curve over one second of face; below it a lag is guesswork. Chance minima of a
       mean over n seconds shrink with 1 / sqrt(n), and so does what is required, down to its value at `settle_s`.
-    in_sync_score: at or above this the pair counts as in sync (papers/unisync, section IV-B).
-    tolerance_frames: lags up to this are "in sync"; one frame is the unit of EVALUATION.md and about what viewers
+    in_sync_score: at or above this the pair counts as in sync (UniSync, section IV-B).
+    tolerance_frames: lags up to this are "in sync"; one frame is the unit of evaluation.md and about what viewers
       notice when the audio leads (ITU-R BT.1359: 45 ms).
     min_speech_s, min_face_s: with less there is nothing to judge.
     """

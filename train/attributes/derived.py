@@ -16,6 +16,7 @@ from synclip_core.errors import SyncLipError
 from synclip_core.files.table import read_rows
 
 from .dataset import Group
+from .eye_patches import places
 from .features import Features
 from .fit import UNKNOWN
 
@@ -71,7 +72,17 @@ def measures(features: Features) -> Measures:
     eyes = distance(33, 263)
     middle = (points[:, 33] + points[:, 263]) / 2
     nose = (points[:, 1] - middle) / eyes[:, None]
-    return Measures(distance(13, 14) / distance(78, 308), nose[:, 0], nose[:, 1], features.roll)
+    return Measures(mouth_opening(points), nose[:, 0], nose[:, 1], features.roll)
+
+
+def mouth_opening(points: np.ndarray, names: Sequence[int] | None = None) -> np.ndarray:
+    """Gap of the inner lips over the width between their corners. [T, P, 2] -> float [T]; names: see `places`."""
+    upper, lower, left, right = (points[:, place] for place in places((13, 14, 78, 308), names))
+
+    def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.maximum(np.linalg.norm(a - b, axis=-1), 1e-6)
+
+    return distance(upper, lower) / distance(left, right)
 
 
 def derive(features: Features, words: Sequence[tuple[float, float]] | None = None) -> dict[str, np.ndarray]:

@@ -72,7 +72,7 @@ def _inverse(linear: Tensor) -> Tensor:
 
 
 def photometric(frames: Tensor, strength: float, noise: Draws) -> Tensor:
-    """Colour, brightness, contrast, saturation, tone and noise of bypass 2 (papers/synclipmae.txt, section 3.2).
+    """Colour, brightness, contrast, saturation, tone and noise of bypass 2 (SyncLipMAE, section 3.2).
 
     frames: [B, T, 3, H, W], 0..1. Returns the same shape.
     """

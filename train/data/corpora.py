@@ -1,4 +1,4 @@
-"""Published corpora by where their files lie: which videos, whose face, which split (papers/synclipmae.txt, section 5).
+"""Published corpora by where their files lie: which videos, whose face, which split (SyncLipMAE, section 5).
 
 Official splits where there are any; what a corpus lacks of them is drawn: 100 videos for validation, 100 for test.
 """

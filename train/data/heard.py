@@ -40,10 +40,12 @@ def hear_all(
         for part in together:
             name.update(part.tobytes())
         path = folder / f"{name.hexdigest()[:32]}.safetensors"
-        if not path.exists():
-            waves = np.stack([np.resize(part, len(sound)) for part in together]).astype(np.float32) / 32767
-            save_safetensors(path, {"rows": _heard(model, torch.from_numpy(waves), versions, strength, seed, key)}, {})
-        found.append(read_safetensors(path)[0]["rows"])
+        if path.exists():
+            found.append(read_safetensors(path)[0]["rows"])
+            continue
+        waves = np.stack([np.resize(part, len(sound)) for part in together]).astype(np.float32) / 32767
+        found.append(_heard(model, torch.from_numpy(waves), versions, strength, seed, key))
+        save_safetensors(path, {"rows": found[-1]}, {})
     return torch.cat(found, 1).to(clips.crops.device)
 
 

@@ -10,12 +10,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from synclip_core.errors import SyncLipError
-from synclip_core.faces.crop import model_frames
 from synclip_core.metrics.distance import best_lag, curve_confidence, distance_curve
 from synclip_core.models.synclipmae import SyncLipMAE, normalise
 from synclip_core.models.visual_encoder import VOCAL
 from train.pretrain.config import AugmentConfig, DataConfig, StageConfig
-from train.pretrain.prompts import PLAIN, prompts_of
+from train.pretrain.prompts import PLAIN, plain_prompts, prompts_of
 from train.pretrain.validation import without_ends
 
 from .clip import Clip
@@ -191,21 +190,17 @@ def refresh_offsets(
     return {"right": right, "videos": float(len(found)), "moved": float(len(moved)), "clear": float(clear)}
 
 
-def _curve(model: SyncLipMAE, clips: ResidentClips, key: str, block: int = 512) -> np.ndarray | None:
+def _curve(model: SyncLipMAE, clips: ResidentClips, key: str) -> np.ndarray | None:
     """The distance curve of a clip from ticks whose context lies inside; None where there are too few."""
     device, reach = model.logit_scale.device, max(model.config.reach())
     start, count = clips.place[key]
     if count < 2 * reach + 40:
         return None
     crops, regions = clips.crops[start : start + count], clips.regions[start : start + count].float()
-    size = model.config.visual.image_size
-    parts = [slice(i, i + block) for i in range(0, count, block)]
-    prompts = [
-        model.prompts(model_frames(crops[p], size, clips.margin), regions[p], identity=False)[:, VOCAL] for p in parts
-    ]
+    prompts = plain_prompts(model, crops, regions, clips.margin, identity=False, block=512)[:, VOCAL]
     valid = clips.valid[start : start + count]
     sound = clips.audio[start * SAMPLES : (start + count) * SAMPLES].float()[None] / 32767
-    vocal = normalise(model.vocal_tokens(torch.cat(prompts)[None], valid[None].to(device)))[0]
+    vocal = normalise(model.vocal_tokens(prompts[None], valid[None].to(device)))[0]
     audio = normalise(model.audio_tokens(sound))[0]
     inner = without_ends(valid.cpu().numpy(), reach)
     curve = distance_curve(audio.float().cpu().numpy(), vocal.float().cpu().numpy(), valid=inner)

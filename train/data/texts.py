@@ -43,7 +43,7 @@ def read_corpus(source: str | Path, layout: str) -> dict[str, Spoken]:
 
 
 def plain(text: str) -> str:
-    """Lower case, letters, digits and apostrophes, one space between words (EVALUATION.md: without punctuation)."""
+    """Lower case, letters, digits and apostrophes, one space between words (evaluation.md: without punctuation)."""
     return " ".join(re.sub(r"[^\w' ]|_", " ", text.lower()).split())
 
 

@@ -24,7 +24,6 @@ from synclip_core.dubbing.audiopack import AudioPack, AudioPackConfig
 from synclip_core.dubbing.audiopack_file import load_audiopack
 from synclip_core.dubbing.vace import edit_mask
 from synclip_core.errors import SyncLipError
-from synclip_core.files.safetensors_file import read_safetensors
 from train.data.noise import Noise
 from train.data.sampling import ClipStore
 from train.dubbing.config import DubbingConfig
@@ -41,7 +40,7 @@ from train.engine import distributed
 from train.engine.journal import Journal
 from train.engine.one_process import MakeEngine, OneProcess, advance, launched
 from train.engine.pictures import sheet
-from train.engine.run_state import average_decay, parameter_groups, part, plain, save_run
+from train.engine.run_state import average_decay, parameter_groups, part, read_run, save_run
 from train.pretrain.config import StageConfig, read_config
 from train.pretrain.run import learning_rate
 
@@ -129,9 +128,7 @@ class Run:
         """Go on from the folder's last checkpoint. Raises SyncLipError where it belongs to another config."""
         if not self.state_path.exists():
             return
-        tensors, header = read_safetensors(self.state_path)
-        if json.loads(header["config"]) != plain(self.config):
-            raise SyncLipError(f"{self.state_path}: was written with another config; choose another --out folder")
+        tensors, header = read_run(self.state_path, self.config)
         self.dubber.load_state_dict(part(tensors, "model"))
         self.average.load_state_dict(part(tensors, "average"))
         self.begin()

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from synclip_core.files.safetensors_file import save_safetensors
+from synclip_core.errors import SyncLipError
+from synclip_core.files.safetensors_file import read_safetensors, save_safetensors
 from synclip_core.files.settings import to_dict
 from train.engine import distributed
 
@@ -57,6 +58,14 @@ def save_run(
         save_safetensors(path, tensors | averages, {**header, "config": json.dumps(to_dict(config))})
 
     distributed.by_first(write)
+
+
+def read_run(path: Path, config: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and header that `save_run` wrote. Raises SyncLipError where they belong to another config."""
+    tensors, header = read_safetensors(path)
+    if json.loads(header["config"]) != plain(config):
+        raise SyncLipError(f"{path}: was written with another config; choose another --out folder")
+    return tensors, header
 
 
 def plain(config: Any) -> dict[str, Any]:

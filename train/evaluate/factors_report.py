@@ -1,4 +1,4 @@
-"""Do the three tokens hold what they should? (papers/synclipmae.txt, section 3.1: identity, vocal and ambient motion)
+"""Do the three tokens hold what they should? (SyncLipMAE, section 3.1: identity, vocal and ambient motion)
 
 Each factor is asked of every token, so that what leaks shows beside what belongs: who it is (do two clips of one person
 look more alike than of two), and by ridge regression from single frames the mouth's opening, speech, blinks, brows, and

@@ -63,8 +63,8 @@ class LossConfig:
     contrastive: Amount = 1.0
     # squared Frobenius norm of the cross-covariance of standardised tokens: D for two copies of one factor
     decorrelation: Amount = 0.004
-    # steps over which its weight rises from 0: tokens of a random network are all alike (the norm is then thousands),
-    # and the quickest way down is an identity token that never varies, from which nothing leads back
+    # steps over which its weight rises from 0: tokens of a random network are all alike, and the quickest way down is
+    # an identity token that never varies, from which nothing leads back
     decorrelation_warmup: Number = 1000
     # how much of the running mean of the cross-covariance each step keeps (objectives/decorrelation.py); 0: this step
     decorrelation_memory: Annotated[float, Within(0, 0.999)] = 0.99

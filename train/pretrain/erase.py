@@ -19,16 +19,16 @@ from tqdm import tqdm
 
 from synclip_core.checkpoint import load_checkpoint, save_checkpoint
 from synclip_core.errors import SyncLipError
-from synclip_core.faces.crop import model_frames
 from synclip_core.faces.geometry import GEOMETRY_POINTS, REGION_POINTS
 from synclip_core.models.synclipmae import SyncLipMAE
 from synclip_core.models.visual_encoder import AMBIENT, IDENTITY, VOCAL
+from train.attributes.derived import mouth_opening
 from train.attributes.eyes import head_pose
 from train.data.clip import Clip
 from train.data.sampling import ClipStore
+from train.pretrain.prompts import plain_prompts
 
 STRIDE = 2  # every second frame: neighbours say the same
-BLOCK = 128  # frames encoded at once
 LEADING = 4  # directions of the vocal tokens that identity tokens lose
 TINY = 1e-6  # of the largest variance: directions below it are noise
 
@@ -46,29 +46,21 @@ class Seen(NamedTuple):
 @torch.inference_mode()
 def look(model: SyncLipMAE, clips: Iterable[Clip]) -> Seen:
     """What the model makes of clips that have landmarks. Raises SyncLipError where none has."""
-    size, rows = model.config.visual.image_size, [[], [], [], []]
+    rows: list[list[Tensor]] = [[], [], [], []]
     for number, clip in enumerate(clips):
         kept = clip.valid.nonzero()[0][::STRIDE]
         if clip.landmarks is None or not len(kept):
             continue
         crops, regions = torch.from_numpy(clip.crops[kept]), torch.from_numpy(clip.regions()[kept]).float()
-        parts = [slice(i, i + BLOCK) for i in range(0, len(kept), BLOCK)]
-        rows[0].append(torch.cat([model.prompts(model_frames(crops[p], size, clip.margin), regions[p]) for p in parts]))
+        rows[0].append(plain_prompts(model, crops, regions, clip.margin, identity=True))
         turn, height = head_pose(clip.landmarks[kept], REGION_POINTS).T
         rows[1].append(torch.from_numpy(np.stack([turn, height, turn**2], 1)))
-        rows[2].append(torch.from_numpy(mouth_opening(clip.geometry[kept])))
+        rows[2].append(torch.from_numpy(mouth_opening(clip.geometry[kept], GEOMETRY_POINTS))[:, None])
         rows[3].append(torch.full((len(kept),), number))
     if not rows[0]:
         raise SyncLipError("no clip has landmarks (compact shards leave them out); take those of train.prepare")
     prompts, pose, mouth, clip_of = (torch.cat(part) for part in rows)
     return Seen(prompts.double(), pose.double(), mouth.double(), clip_of)
-
-
-def mouth_opening(geometry: np.ndarray) -> np.ndarray:
-    """[N, 60, 2] -> [N, 1]: gap of the inner lips over the width between their corners."""
-    upper, lower, left, right = (geometry[:, list(GEOMETRY_POINTS).index(point)] for point in (13, 14, 78, 308))
-    width = np.linalg.norm(left - right, axis=-1).clip(1e-6)
-    return (np.linalg.norm(upper - lower, axis=-1) / width)[:, None]
 
 
 class Map(NamedTuple):

@@ -1,4 +1,4 @@
-"""The full pretraining objective on one batch (papers/synclipmae.txt, section 3.3), in two halves.
+"""The full pretraining objective on one batch (SyncLipMAE, section 3.3), in two halves.
 
 A batch may be cut into shares, over processes or one after the other (shares.py). `encode` is what a share
 computes by itself; `compare` sets its tokens against those of all. The mean of the shares' losses is the batch's.
@@ -113,13 +113,14 @@ def encode(
     shared |= {"identity": identity.float(), "vocal_of": vocal_of.float(), "ambient": ambient_of.float(), "face": valid}
     if loss.identity_contrast:
         shared["person"] = batch.person.to(device)[:, None].expand(-1, chosen.shape[1]).flatten()
-    own["steadiness"] = within_share(identity.unflatten(0, (clips, -1)), valid[rows, chosen]) + between_share(
-        vocal, valid
-    )
+    if loss.steadiness:
+        steady = within_share(identity.unflatten(0, (clips, -1)), valid[rows, chosen])
+        own["steadiness"] = steady + between_share(vocal, valid)
     if model.has_context:
         own["context_scale"], more = in_context(model, view.prompts[..., VOCAL, :], layers, batch, loss, noise)
         shared |= more
-        own["steadiness"] = own["steadiness"] + between_share(more["vocal_context"], valid)
+        if loss.steadiness:
+            own["steadiness"] = own["steadiness"] + between_share(more["vocal_context"], valid)
     if model.config.geometry_points and loss.geometry:
         error = geometry_error(model.geometry_head(centered), view.geometry.to(device), valid)
         own["geometry"] = error.sum()
@@ -324,8 +325,9 @@ def compare(
     if "person" in everyone:
         parts["identity"] = identity_contrast(everyone["identity"], everyone["person"])
         total = total + loss.identity_contrast * parts["identity"]
-    parts["steadiness"] = own["steadiness"]
-    total = total + loss.steadiness * parts["steadiness"]
+    if "steadiness" in own:
+        parts["steadiness"] = own["steadiness"]
+        total = total + loss.steadiness * parts["steadiness"]
     if "geometry" in own:
         shares = len(everyone["face"]) // len(shared["face"])
         parts["geometry"] = own["geometry"] / (everyone["face"].sum() / shares).clamp_min(1)

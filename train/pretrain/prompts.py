@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from synclip_core.faces.crop import model_frames
 from synclip_core.models.synclipmae import SyncLipMAE
 from synclip_core.models.visual_encoder import VOCAL
 from train.data import augment
@@ -77,3 +78,14 @@ def prompts_of(
         for i in range(0, len(images), BLOCK)
     ]
     return torch.cat(parts)
+
+
+@torch.inference_mode()
+def plain_prompts(
+    model: SyncLipMAE, crops: Tensor, regions: Tensor, margin: float, identity: bool, block: int = BLOCK
+) -> Tensor:
+    """All prompts of frames as they are, [T, 3, width]. crops: [T, S, S, 3] uint8; regions: [T, 5, 4]; identity: see
+    SyncLipMAE.prompts; block: frames encoded at once."""
+    size = model.config.visual.image_size
+    parts = [slice(i, i + block) for i in range(0, len(crops), block)]
+    return torch.cat([model.prompts(model_frames(crops[p], size, margin), regions[p], identity) for p in parts])

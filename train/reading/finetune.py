@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from synclip_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from synclip_core.errors import SyncLipError
-from synclip_core.files.safetensors_file import read_safetensors
 from synclip_core.files.settings import to_dict
 from synclip_core.reading.network import LipReader, VsrConfig
 from synclip_core.reading.read import read_lips
@@ -32,7 +31,7 @@ from train.data.texts import read_corpus
 from train.engine import distributed
 from train.engine.journal import Journal
 from train.engine.one_process import MakeEngine, OneProcess, advance, launched
-from train.engine.run_state import average_decay, parameter_groups, part, plain, save_run
+from train.engine.run_state import average_decay, parameter_groups, part, read_run, save_run
 from train.pretrain.config import OptimConfig, read_config
 from train.reading.batches import Batches, VsrBatch
 from train.reading.config import VsrTrainConfig
@@ -115,9 +114,7 @@ class Run:
         """Go on from the folder's last checkpoint. Raises SyncLipError where it belongs to another config."""
         if not self.state_path.exists():
             return
-        tensors, header = read_safetensors(self.state_path)
-        if json.loads(header["config"]) != plain(self.config):
-            raise SyncLipError(f"{self.state_path}: was written with another config; choose another --out folder")
+        tensors, header = read_run(self.state_path, self.config)
         self.student.load_state_dict(part(tensors, "model"))
         self.average.load_state_dict(part(tensors, "average"))
         self.begin()

@@ -3,8 +3,8 @@
 The distance of a pair says little by itself: a voice or a face moves all its distances up or down. So each distance is
 held against what its row (this sound at other lags) and its column (this mouth at other sounds) show, in units of how
 much the file's distances vary, and the contrast becomes the logarithm of a likelihood ratio, pairs that belong
-together against pairs that do not. Both densities are
-fitted on the validation split for each checkpoint (`python -m train.evaluate evidence`).
+together against pairs that do not. Both densities are fitted on the validation split for each checkpoint
+(`python -m train.evaluate evidence`).
 """
 
 import json
@@ -129,6 +129,16 @@ def near(mask: np.ndarray, ticks: int) -> np.ndarray:
     return np.asarray(around[: len(mask)].any(axis=1))
 
 
+def counted_band(audio: Any, vocal: Any, seen: Any, speech: Any, margin: int, reach: int) -> np.ndarray:
+    """Distances of the pairs that count, float32 [T, 2 * reach + 1], NaN elsewhere: their sound is within 0.2 s of
+    speech, their mouth is seen, and both are `margin` ticks inside the file."""
+    length = len(audio)
+    inside = np.zeros(length, bool)
+    inside[margin : length - margin] = True
+    heard = near(as_mask(speech, length, "speech"), SPEECH_MARGIN) & inside
+    return distance_band(audio, vocal, reach, as_mask(seen, length) & inside, heard=heard)
+
+
 def pair_nats(
     audio: Any,
     vocal: Any,
@@ -141,13 +151,8 @@ def pair_nats(
     """Evidence of each audio tick for each lag, in nats that add up along a stretch; 0 where there is none.
 
     audio, vocal: [T, D] tokens; seen: bool [T], ticks whose mouth can be seen and moves; speech: bool [T].
-    weak: see Evidence. Returns float32 [T, 2 * reach + 1]. A pair counts where its sound is within 0.2 s of speech
-    and its mouth is seen.
+    weak: see Evidence. Returns float32 [T, 2 * reach + 1].
     """
-    length = len(audio)
-    inside = np.zeros(length, bool)
-    inside[evidence.margin : length - evidence.margin] = True
-    heard = near(as_mask(speech, length, "speech"), SPEECH_MARGIN) & inside
-    band = distance_band(audio, vocal, reach, as_mask(seen, length) & inside, heard=heard)
+    band = counted_band(audio, vocal, seen, speech, evidence.margin, reach)
     nats = np.interp(contrasts(band), evidence.contrast, evidence.weak if weak else evidence.nats)
     return np.where(np.isfinite(band), evidence.share * nats, 0).astype(np.float32)

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+from ...metrics.distance import FPS
 from .stretches import (
     CANNOT_TELL,
     IN_SYNC,
     MATCHED,
     MOVES_IN_SILENCE,
     MS,
-    NO_FACE,
-    NO_SPEECH,
     NOT_FOLLOWING,
     STILL,
     Stretch,
@@ -53,7 +52,7 @@ def _one_line(lines: Sequence[Stretch]) -> bool:
     """All lie on one line, within a frame."""
     first = lines[0]
     return all(
-        abs((s.lag_frames or 0) - ((first.lag_frames or 0) + first.slope * (s.start_s - first.start_s) * 25)) <= 1.01
+        abs((s.lag_frames or 0) - ((first.lag_frames or 0) + first.slope * (s.start_s - first.start_s) * FPS)) <= 1.01
         for s in lines[1:]
     )
 
@@ -125,6 +124,3 @@ def _course(lines: Sequence[Stretch]) -> str:
 def _spans(stretches: Iterable[Stretch]) -> str:
     spans = [f"from {s.start_s:.1f} to {s.end_s:.1f} s" for s in stretches]
     return ", ".join(spans[:3]) + (f" and {len(spans) - 3} times more" if len(spans) > 3 else "")
-
-
-__all__ = ["DRIFT", "MIXED", "NO_FACE", "NO_SPEECH", "lag_text", "rate_guess", "verdict_of", "words_of"]

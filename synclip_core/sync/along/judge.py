@@ -9,7 +9,7 @@ from ...metrics.distance import FPS, as_mask
 from .evidence import REACH, WEAK_COST, Evidence, bundled_evidence, pair_nats
 from .headline import DRIFT, MIXED, verdict_of, words_of
 from .look import SIZE, TURN, WIDTH
-from .path import find_runs
+from .path import find_runs, fit_line
 from .stretches import (
     CANNOT_TELL,
     IN_SYNC,
@@ -18,6 +18,7 @@ from .stretches import (
     Masks,
     Stretch,
     find_stretches,
+    match_odds,
     moving_mouth,
     still_ticks,
 )
@@ -79,7 +80,7 @@ def judge(
             break
     verdict = verdict_of(stretches)
     lines = [s for s in stretches if s.state in MATCHED]
-    reason = _reason(verdict, masks, quality, nats, known)
+    reason = _reason(verdict, masks, quality, nats)
     one = verdict in MATCHED and lines
     followed = sum(s.seconds for s in lines)
     judged = followed + sum(s.seconds for s in stretches if s.state == NOT_FOLLOWING)
@@ -104,16 +105,13 @@ def _median(values: np.ndarray) -> float:
 
 def _best_guess(nats: np.ndarray, evidence: Evidence, quality: tuple[float, float]) -> float | None:
     """The probability of the likeliest lag where none is told; None without evidence."""
-    from .path import fit_line
-    from .stretches import match_odds
-
     if not len(nats) or not nats.any():
         return None
     run = fit_line(nats, 0, len(nats))
     return evidence.probability(match_odds(nats, run), float(nats.any(1).sum()) / FPS, *quality)
 
 
-def _reason(verdict: str, masks: Masks, quality: tuple[float, float], nats: np.ndarray, evidence: Evidence) -> str:
+def _reason(verdict: str, masks: Masks, quality: tuple[float, float], nats: np.ndarray) -> str:
     """Why: of what cannot be told the plainest cause, of the rest what was found."""
     if verdict == NOT_FOLLOWING:
         return "speech and a mouth that is seen well, which fit at no lag: another voice, or a mouth made without it"

@@ -1,7 +1,7 @@
 """What each part of a clip is: on which lag, without a match, still, silent, without a face; as stretches in a row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,9 @@ _SHORT = 10  # ticks: shorter remains between stretches go to a neighbour
 @dataclass(frozen=True)
 class Stretch:
     """start_s, end_s from the first frame. lag_frames: at its start, at 25 fps, above 0 the audio is early; None
-    without
-    a match. slope: frames a frame, 0 where the lag stays. confidence: probability that the lag is right within a frame,
-    or that no lag is (does_not_follow); None where nothing is claimed. nats: evidence for it. speech_s: speech in
-    it."""
+    without a match. slope: frames a frame, 0 where the lag stays. confidence: probability that the lag is right within
+    a frame, or that no lag is (does_not_follow); None where nothing is claimed. nats: evidence for it. speech_s: speech
+    in it."""
 
     start_s: float
     end_s: float
@@ -274,16 +273,7 @@ def _tidy(stretches: list[Stretch]) -> list[Stretch]:
         elif sliver and k + 1 < len(stretches):
             after = stretches[k + 1]
             lag = None if after.lag_frames is None else after.lag_frames - after.slope * s.seconds * FPS
-            stretches[k + 1] = Stretch(
-                s.start_s,
-                after.end_s,
-                after.state,
-                lag,
-                after.slope,
-                after.confidence,
-                after.nats,
-                s.speech_s + after.speech_s,
-            )
+            stretches[k + 1] = replace(after, start_s=s.start_s, lag_frames=lag, speech_s=s.speech_s + after.speech_s)
         elif kept and _alike(kept[-1], s):
             kept[-1] = _joined(kept[-1], s)
         else:
@@ -297,6 +287,4 @@ def _alike(a: Stretch, b: Stretch) -> bool:
 
 
 def _joined(a: Stretch, b: Stretch) -> Stretch:
-    return Stretch(
-        a.start_s, b.end_s, a.state, a.lag_frames, a.slope, a.confidence, a.nats + b.nats, a.speech_s + b.speech_s
-    )
+    return replace(a, end_s=b.end_s, nats=a.nats + b.nats, speech_s=a.speech_s + b.speech_s)

@@ -21,10 +21,10 @@ from synclip_core.pipeline import SyncPipeline
 from synclip_core.sync.verdict import SyncThresholds
 from train.evaluate.clips import UNSEEN, Clip
 from train.evaluate.fingerprint import fingerprint_of
-from train.evaluate.sync.cuts import cut, foreign_cuts, slice_of
-from train.evaluate.sync.provider import CONTEXT, ClipParts, PipelineProvider, View, kinds_of, view_of
+from train.evaluate.sync.cuts import cut, foreign_cuts
+from train.evaluate.sync.provider import CONTEXT, ClipParts, PipelineProvider, View, kinds_of, long_tracks, view_of
 from train.evaluate.sync.report import evaluate_sync, sync_text
-from train.evaluate.sync.tokens import inside, long_tracks, make_tokens
+from train.evaluate.sync.tokens import inside, make_tokens
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_tokens_from_parts_are_those_of_the_pipeline() -> None:
     np.testing.assert_allclose(tokens.vocal, found.vocal, atol=1e-5)
     np.testing.assert_allclose(tokens.audio, found.audio, atol=2e-3)  # the whole sound at once, or in blocks
     np.testing.assert_array_equal(tokens.valid, found.valid)
-    half = make_tokens(provider, slice_of(parts, 0, 30))[-1]
+    half = make_tokens(provider, parts.cut(0, 30))[-1]
     reach = provider.views[-1].reach[0]
     if reach:
         inner = np.abs(half.vocal - tokens.vocal[:30]).max(1)

@@ -2,13 +2,11 @@
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from ..clips import Clip
-from .provider import TICK, ClipParts
-from .tokens import long_tracks
 
 FREE = 25  # ticks: by so much the place of a cut must be able to vary in one of two clips, see `foreign_cuts`
 
@@ -18,14 +16,22 @@ def generator_for(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
-def slice_of(parts: ClipParts, start: int, ticks: int) -> ClipParts:
-    """The cut of `ticks` from `start`, as the pipeline would see it."""
-    part = slice(start, start + ticks)
-    track = long_tracks(parts.track[part])
-    return ClipParts(parts.frames[part], track, parts.waveform[start * TICK : (start + ticks) * TICK])
+P = TypeVar("P", bound="Cuttable")
 
 
-def cut(parts: ClipParts, seconds: float, generator: np.random.Generator) -> ClipParts | None:
+class Cuttable(Protocol):
+    """A clip before anything looks along it: ClipParts, or Seen of the timeline's evidence."""
+
+    waveform: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def cut(self: P, start: int, ticks: int) -> P: ...
+
+    def sound(self: P, waveform: np.ndarray) -> P: ...
+
+
+def cut(parts: P, seconds: float, generator: np.random.Generator) -> P | None:
     """A cut of `seconds` from a random place; None for shorter clips.
 
     Two missing ticks are forgiven: a file of 3 s often holds 74 frames.
@@ -34,12 +40,12 @@ def cut(parts: ClipParts, seconds: float, generator: np.random.Generator) -> Cli
     if total < wanted - 2:
         return None
     ticks = min(total, wanted)
-    return slice_of(parts, int(generator.integers(0, total - ticks + 1)), ticks)
+    return parts.cut(int(generator.integers(0, total - ticks + 1)), ticks)
 
 
 def foreign_cuts(
-    clip: Clip, parts: Mapping[str, tuple[Clip, ClipParts]], seconds: float, draws: int, generator: np.random.Generator
-) -> Iterator[ClipParts]:
+    clip: Clip, parts: Mapping[str, tuple[Clip, P]], seconds: float, draws: int, generator: np.random.Generator
+) -> Iterator[P]:
     """`draws` cuts of the clip under the sound of another person, from random places in both. parts: by file.
 
     Never another clip of the same person. And the place of one of the two cuts must be free by a second: sentences of
@@ -48,10 +54,10 @@ def foreign_cuts(
     own = parts[clip.file][1]
     wanted = round(seconds * 25)
 
-    def free(other: ClipParts) -> bool:
+    def free(other: P) -> bool:
         return len(other) >= wanted - 2 and max(len(own), len(other)) >= wanted + FREE
 
-    others: Sequence[ClipParts] = [p for c, p in parts.values() if c.identity != clip.identity and free(p)]
+    others: Sequence[P] = [p for c, p in parts.values() if c.identity != clip.identity and free(p)]
     if not others:
         return
     for _ in range(draws):
@@ -60,4 +66,4 @@ def foreign_cuts(
         if part is None or sound is None:
             return
         ticks = min(len(part), len(sound))
-        yield replace(slice_of(part, 0, ticks), waveform=sound.waveform[: ticks * TICK])
+        yield part.cut(0, ticks).sound(sound.waveform)

@@ -11,6 +11,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,14 @@ from scipy.optimize import minimize
 from synclip_core.attributes.calibration import calibration_error
 from synclip_core.errors import SyncLipError
 from synclip_core.metrics.clip_lag import MAX_SHIFT, draw_shift, shift_audio
-from synclip_core.metrics.distance import FPS, as_mask, best_lag, distance_band, mean_curve
+from synclip_core.metrics.distance import FPS, best_lag, mean_curve
 from synclip_core.pipeline import SyncPipeline
 from synclip_core.sync.along.evidence import (
     REACH,
-    SPEECH_MARGIN,
     WEAK_COST,
     Evidence,
     contrasts,
-    near,
+    counted_band,
     pair_nats,
     size_feature,
 )
@@ -38,10 +38,10 @@ from synclip_core.sync.along.stretches import doubt_of, match_odds
 
 from ..clips import Clip, read_clips
 from ..tables import format_table
-from .cuts import generator_for
+from .cuts import cut, foreign_cuts, generator_for
 from .measure import NEGATIVE_SHIFT
 from .provider import encoder_reach, token_reach
-from .seen import Seen, Told, read_seen, tell
+from .seen import Seen, Told, read_seen, seen_cache, tell
 
 LENGTHS = (1, 2, 3, 5)
 WRONG = 0.01  # of the answers, at most
@@ -88,11 +88,7 @@ def own_lag(told: Told, trusted: bool, margin: int) -> int | None:
 
 
 def _band(told: Told, margin: int, reach: int = REACH) -> np.ndarray:
-    length = len(told.valid)
-    inside = np.zeros(length, bool)
-    inside[margin : length - margin] = True
-    heard = near(as_mask(told.speech, length), SPEECH_MARGIN) & inside
-    return distance_band(told.audio, told.vocal, reach, told.valid & inside, heard=heard)
+    return counted_band(told.audio, told.vocal, told.valid, told.speech, margin, reach)
 
 
 def ends_vote(pipeline: SyncPipeline, clips: Mapping[str, tuple[Clip, Seen]], seed: int) -> float:
@@ -105,34 +101,9 @@ def ends_vote(pipeline: SyncPipeline, clips: Mapping[str, tuple[Clip, Seen]], se
     return float(np.mean(hits)) if hits else 0.0
 
 
-def foreign_cuts(
-    clip: Clip, clips: Mapping[str, tuple[Clip, Seen]], seconds: int, draws: int, generator: np.random.Generator
-) -> Iterator[Seen]:
-    """Cuts of the clip under the sound of other people, from random places in both (see cuts.foreign_cuts)."""
-    wanted = seconds * 25
-    own = clips[clip.file][1]
-    others = [
-        s for c, s in clips.values()
-        if c.identity != clip.identity and len(s) >= wanted - 2 and max(len(s), len(own)) >= wanted + 25
-    ]  # fmt: skip
-    if len(own) < wanted - 2 or not others:
-        return
-    for _ in range(draws):
-        part = _random_cut(own, wanted, generator)
-        sound = _random_cut(others[int(generator.integers(len(others)))], wanted, generator)
-        ticks = min(len(part), len(sound))
-        yield part.cut(0, ticks).sound(sound.waveform)
-
-
-def _random_cut(seen: Seen, ticks: int, generator: np.random.Generator) -> Seen:
-    ticks = min(ticks, len(seen))
-    return seen.cut(int(generator.integers(0, len(seen) - ticks + 1)), ticks)
-
-
 def fit_nats(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Knots (contrast, nats, weak) from (contrasts of pairs that belong together, of others) of each clip; a clip
-    of ten
-    seconds and more weighs as ten."""
+    """Knots (contrast, nats, weak) from (contrasts of pairs that belong together, of others) of each clip; a clip of
+    ten seconds and more weighs as ten."""
     both = np.concatenate([np.concatenate(pair) for pair in pairs])
     low, high = np.quantile(both, [0.0001, 0.9999])
     edges = np.linspace(low, high, 81)
@@ -172,10 +143,12 @@ def cuts_of(
         generator = generator_for(seed, clip.file, "evidence")
         many = draws if len(seen) > 100 else max(draws // 3, 1)
         for seconds in LENGTHS:
-            if clip.file in lags and len(seen) >= seconds * 25 - 2:
+            if clip.file in lags:
                 level = seen.sound(shift_audio(seen.waveform, -lags[clip.file]))
                 for turn in range(2 * many):
-                    part = _random_cut(level, seconds * 25, generator)
+                    part = cut(level, seconds, generator)
+                    if part is None:
+                        break
                     truth = draw_shift(generator, MAX_SHIFT, NEGATIVE_SHIFT) if turn % 2 else 0
                     moved = part.sound(shift_audio(part.waveform, truth))
                     yield clip.file, seconds, KINDS[turn % 2], truth, tell(pipeline, moved)
@@ -287,10 +260,12 @@ def _percent(values: Any) -> float:
 
 
 def read_split(pipeline: SyncPipeline, data: Path, split: str, cache: Path | None) -> dict[str, tuple[Clip, Seen]]:
-    clips, found = read_clips(data, split)[0], {}
-    for clip in clips:
+    read = partial(read_seen, pipeline)
+    kept = None if cache is None else seen_cache(pipeline, cache)
+    found = {}
+    for clip in read_clips(data, split)[0]:
         try:
-            found[clip.file] = clip, read_seen(pipeline, clip.path, cache)
+            found[clip.file] = clip, read(clip.path) if kept is None else kept.get(clip.path, read)
         except SyncLipError:
             continue
     return found

@@ -5,7 +5,7 @@ embeddings, so every figure stands in two rows; what a file gives before they pa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from synclip_core.checkpoint import load_checkpoint
 from synclip_core.clock import TICK
 from synclip_core.media.audio import read_audio
-from synclip_core.pipeline import SyncPipeline
+from synclip_core.pipeline import MIN_TRACK, SyncPipeline
 from synclip_core.sync.verdict import SyncThresholds
 
 from ..fingerprint import token_fingerprint
@@ -36,6 +36,15 @@ class ClipParts:
 
     def __len__(self) -> int:
         return len(self.track)
+
+    def cut(self, start: int, ticks: int) -> "ClipParts":
+        """The cut of `ticks` from `start`, as the pipeline would see it."""
+        part = slice(start, start + ticks)
+        return ClipParts(self.frames[part], long_tracks(self.track[part]), samples_of(self.waveform, start, ticks))
+
+    def sound(self, waveform: np.ndarray) -> "ClipParts":
+        """Another sound, cut or padded to the picture."""
+        return replace(self, waveform=fit_waveform(waveform, len(self)))
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,18 @@ class TokenProvider(Protocol):
     def vocal_tokens(self, frames: np.ndarray, valid: np.ndarray) -> list[np.ndarray]:
         """frames: [n, width] of one face track; valid: bool [n]. Returns float32 [n, D] of each view, L2-normalised."""
         ...
+
+
+def long_tracks(track: np.ndarray) -> np.ndarray:
+    """int64 [T] without the appearances that the pipeline would not take in a file of these ticks alone."""
+    numbers, counts = np.unique(track, return_counts=True)
+    short = numbers[counts < min(MIN_TRACK, len(track))]
+    return np.where(np.isin(track, short), -1, track)
+
+
+def samples_of(waveform: np.ndarray, start: int, ticks: int) -> np.ndarray:
+    """The sound of some ticks."""
+    return waveform[start * TICK : (start + ticks) * TICK]
 
 
 def fit_waveform(waveform: np.ndarray, ticks: int) -> np.ndarray:

@@ -4,7 +4,6 @@ A file that was cut, stalled, frozen, shifted or dubbed is the same prompts in a
 kind of damage is made from a clip in a moment, and its tokens are made anew as of a file that shows it.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +12,12 @@ import numpy as np
 from synclip_core.media.audio import read_audio
 from synclip_core.media.speech import speech_mask
 from synclip_core.pipeline import SyncPipeline
+from synclip_core.sync.along import look
 from synclip_core.sync.along.look import MOTION
 
-from .provider import TICK, fit_waveform
+from ..fingerprint import token_fingerprint
+from .cache import PartsCache
+from .provider import fit_waveform, samples_of
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,15 @@ class Seen:
         return len(self.valid)
 
     def cut(self, start: int, ticks: int) -> "Seen":
-        part = slice(start, start + ticks)
-        sound = self.waveform[start * TICK : (start + ticks) * TICK]
+        part, sound = slice(start, start + ticks), samples_of(self.waveform, start, ticks)
         return Seen(self.frames[part], self.valid[part], self.look[part], sound)
 
     def picture(self, order: np.ndarray) -> "Seen":
         """The picture with its frames in another order, int [T']; the sound is fitted to it. A frame shown twice does
         not move."""
-        look = self.look[order].copy()
-        look[1:, MOTION][np.diff(order) == 0] = 0.0
-        return Seen(self.frames[order], self.valid[order], look, fit_waveform(self.waveform, len(order)))
+        looks = self.look[order].copy()
+        looks[1:, MOTION][np.diff(order) == 0] = 0.0
+        return Seen(self.frames[order], self.valid[order], looks, fit_waveform(self.waveform, len(order)))
 
     def sound(self, waveform: np.ndarray) -> "Seen":
         """Another sound, cut or padded to the picture."""
@@ -68,18 +69,13 @@ def tell(pipeline: SyncPipeline, seen: Seen) -> Told:
     )
 
 
-def read_seen(pipeline: SyncPipeline, path: Path, cache: Path | None = None) -> Seen:
-    """Of a file, kept in the folder `cache` by its content and the checkpoint. Raises SyncLipError as the pipeline."""
-    place = None
-    if cache is not None:
-        key = hashlib.blake2b(path.read_bytes() + pipeline.checkpoint.sha256.encode(), digest_size=16).hexdigest()
-        place = cache / f"{key}.npz"
-        if place.is_file():
-            with np.load(place) as kept:
-                return Seen(*(kept[name] for name in ("frames", "valid", "look", "waveform")))
+def read_seen(pipeline: SyncPipeline, path: Path) -> Seen:
+    """Of a file. Raises SyncLipError as the pipeline does."""
     found = pipeline.tokens(path)
-    seen = Seen(found.prompts, found.valid, found.look, fit_waveform(read_audio(path), len(found.valid)))
-    if place is not None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(place, frames=seen.frames, valid=seen.valid, look=seen.look, waveform=seen.waveform)
-    return seen
+    return Seen(found.prompts, found.valid, found.look, fit_waveform(read_audio(path), len(found.valid)))
+
+
+def seen_cache(pipeline: SyncPipeline, folder: Path) -> PartsCache[Seen]:
+    """Keeps what `read_seen` gives: it depends on how a face looks beside what tokens depend on."""
+    source = Path(look.__file__).read_text(encoding="utf-8")
+    return PartsCache(Seen, folder, f"{pipeline.checkpoint.sha256} {token_fingerprint()} {source}")

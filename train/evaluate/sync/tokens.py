@@ -13,8 +13,6 @@ from synclip_core.media.speech import speech_mask
 
 from .provider import ClipParts, TokenProvider, View
 
-MIN_TRACK = 8  # ticks; the pipeline takes no shorter appearance of a face
-
 
 @dataclass(frozen=True)
 class Tokens:
@@ -82,13 +80,6 @@ def tracks_of(track: np.ndarray) -> Iterator[tuple[int, int, int]]:
     for number in np.unique(track[track >= 0]):
         ticks = np.flatnonzero(track == number)
         yield int(number), int(ticks[0]), int(ticks[-1]) + 1
-
-
-def long_tracks(track: np.ndarray) -> np.ndarray:
-    """int64 [T] without the appearances that the pipeline would not take in a file of these ticks alone."""
-    numbers, counts = np.unique(track, return_counts=True)
-    short = numbers[counts < min(MIN_TRACK, len(track))]
-    return np.where(np.isin(track, short), -1, track)
 
 
 def inside(track: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:

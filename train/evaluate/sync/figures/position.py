@@ -15,7 +15,7 @@ from synclip_core.metrics.classification import auc
 
 from ...ridge import Ridge
 from ...tables import rounded
-from ..cuts import generator_for, slice_of
+from ..cuts import generator_for
 from ..provider import ClipParts, TokenProvider, View
 from ..tokens import Tokens, make_tokens
 from .rows import Rows, of_view
@@ -58,7 +58,7 @@ def shown_twice(
             continue
         found: list[dict[tuple[int, int], tuple[np.ndarray, np.ndarray, int]]] = [{} for _ in provider.views]
         for start in generator_for(seed, name, "position").integers(0, len(clip) - LENGTH + 1, CUTS):
-            for seen, tokens in zip(found, make_tokens(provider, slice_of(clip, int(start), LENGTH)), strict=True):
+            for seen, tokens in zip(found, make_tokens(provider, clip.cut(int(start), LENGTH)), strict=True):
                 for t in np.flatnonzero(tokens.valid):
                     place = int(places(LENGTH)[t])
                     seen.setdefault((int(start + t), place), _row(tokens, t, place))
