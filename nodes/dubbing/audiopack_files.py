@@ -28,7 +28,7 @@ def path(name: str) -> Path:
     if name == NONE:
         raise SyncLipError(
             "no AudioPack was found: put its .safetensors file into ComfyUI's models/model_patches or "
-            "models/synclip/audiopacks and press R (train/dubbing/finetune.py makes one)"
+            "models/synclip/audiopacks and press R (train/finetune_dubbing.py makes one)"
         )
     raise SyncLipError(f"file={name!r}: is not there; choose one from the list (press R to read the folders again)")
 

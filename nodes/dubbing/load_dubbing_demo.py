@@ -37,7 +37,7 @@ class LoadDubbingDemo(io.ComfyNode):
                     "name",
                     options=_names(),
                     tooltip="toy comes with the pack. Others: folders in models/synclip/dubbing with transformer, vae "
-                    "and audiopack (.safetensors), as train/dubbing/export_models.py writes them.",
+                    "and audiopack (.safetensors), as train/export_dubbing.py writes them.",
                 )
             ],
             outputs=[

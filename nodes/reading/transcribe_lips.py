@@ -33,7 +33,7 @@ class TranscribeLips(io.ComfyNode):
                     options=names(READERS),
                     default=BUNDLED_NAME,
                     tooltip="bundled: GRID's commands. Others: .safetensors files in models/synclip/readers, made by "
-                    "train/reading/finetune.py for the checkpoint that made the tokens.",
+                    "train/finetune_vsr.py for the checkpoint that made the tokens.",
                 ),
                 io.Int.Input(
                     "beam", default=8, min=1, max=64, tooltip="Texts followed at once: more is slower and more exact."

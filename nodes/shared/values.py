@@ -66,7 +66,8 @@ class Tokens:
     """A token stream. kind: audio | vocal | identity | ambient; values: float32 [T, dim], a row a frame at 25 fps.
 
     mask: bool [T], speech for audio tokens, a face for the others; model: sha256 of the checkpoint that made them;
-    faces: tracks seen in the video.
+    faces: tracks seen in the video; look: float32 [T, 5] of vocal tokens, how the face looks (sync.along.look), else
+    [0, 5].
     """
 
     kind: str
@@ -74,6 +75,7 @@ class Tokens:
     mask: np.ndarray
     model: str
     faces: int = 0
+    look: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.float32))
 
 
 SLACK = 5  # ticks; sound decoded by itself is often padded by a codec frame
@@ -107,6 +109,6 @@ def together(streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
         )
     length = min(lengths)
     return {
-        kind: replace(tokens, values=tokens.values[:length], mask=tokens.mask[:length])
+        kind: replace(tokens, values=tokens.values[:length], mask=tokens.mask[:length], look=tokens.look[:length])
         for kind, tokens in streams.items()
     }

@@ -43,7 +43,7 @@ class SyncScoreTokens(io.ComfyNode):
         audio, vocal = paired(audio_tokens, vocal_tokens)
         known = (model or bundled()).checkpoint
         given = (audio.values, vocal.values, vocal.mask, audio.mask)
-        timeline = judge(*given, evidence=known.evidence, reach=max(max_lag, REACH))
+        timeline = judge(*given, vocal.look, evidence=known.evidence, reach=max(max_lag, REACH))
         result = measure_sync(*given, max_lag=max_lag, thresholds=known.thresholds)
         report = ScoreReport.from_timeline("tokens", result, timeline, vocal.faces)
         return score_output(cls, report, draw_report(report))

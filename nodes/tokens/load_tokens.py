@@ -57,6 +57,7 @@ class LoadTokens(io.ComfyNode):
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         held = read_tokens(_path(file))
+        known = {"look": held.arrays["look"]} if "look" in held.arrays else {}
         return io.NodeOutput(
             *(
                 Tokens(
@@ -65,6 +66,7 @@ class LoadTokens(io.ComfyNode):
                     held.arrays[MASKS[kind]],
                     held.model,
                     held.faces,
+                    **(known if kind == "vocal" else {}),
                 )
                 if kind in held.arrays
                 else ExecutionBlocker(f"{file}: holds no {kind} tokens")

@@ -42,6 +42,8 @@ class SaveTokens(io.ComfyNode):
         given = together(given)
         arrays = {kind: tokens.values for kind, tokens in given.items()}
         arrays |= {MASKS[kind]: tokens.mask for kind, tokens in given.items()}
+        if "vocal" in given and len(given["vocal"].look):
+            arrays["look"] = given["vocal"].look
         try:
             folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
                 filename_prefix, folder_paths.get_output_directory()

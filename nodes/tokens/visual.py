@@ -1,5 +1,7 @@
 """Tokens of a tracked face."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...synclip_core.errors import SyncLipError
@@ -7,6 +9,7 @@ from ...synclip_core.faces.crop import crop_face
 from ...synclip_core.faces.geometry import frame_regions
 from ...synclip_core.faces.track_output import TrackChunk
 from ...synclip_core.pipeline import MIN_TRACK, SyncPipeline
+from ...synclip_core.sync.along.look import face_look, lay
 from ..shared.progress import counted
 from ..shared.values import Faces, Tokens
 
@@ -18,23 +21,29 @@ def encode(pipeline: SyncPipeline, faces: Faces, model: str) -> tuple[Tokens, To
     size = pipeline.model.config.visual.crop_size
     values = np.zeros((3, faces.ticks, pipeline.model.config.dim), np.float32)
     valid = np.zeros(faces.ticks, bool)
+    look = lay(faces.ticks, [])
     chunks = iter(counted([chunk for track in faces.tracks() for chunk in track], len(faces.chunks)))
     for track in faces.tracks():
-        prompts = np.concatenate([_prompts(pipeline, next(chunks), faces, size) for _ in track])
+        prompts, before = [], None
+        for _ in track:
+            chunk = next(chunks)
+            chunk = replace(chunk, crops=fitted(chunk.crops, faces, size))
+            look[chunk.ticks[chunk.valid]] = face_look(chunk, before)[chunk.valid]
+            before = chunk.crops[-1]
+            prompts.append(_prompts(pipeline, chunk))
         ticks, seen = (np.concatenate([getattr(chunk, name) for chunk in track]) for name in ("ticks", "valid"))
-        values[:, ticks] = pipeline.face_tokens(prompts, seen)
+        values[:, ticks] = pipeline.face_tokens(np.concatenate(prompts), seen)
         if seen.sum() >= min(MIN_TRACK, faces.ticks):
             valid[ticks[seen]] = True
     kinds = ("vocal", "identity", "ambient")
     vocal, identity, ambient = (
         Tokens(kind, rows, valid, model, faces.seen) for kind, rows in zip(kinds, values, strict=True)
     )
-    return vocal, identity, ambient
+    return replace(vocal, look=look), identity, ambient
 
 
-def _prompts(pipeline: SyncPipeline, chunk: TrackChunk, faces: Faces, size: int) -> np.ndarray:
-    regions = frame_regions(chunk.landmarks, chunk.transforms)
-    return pipeline.encode_crops(fitted(chunk.crops, faces, size), regions)
+def _prompts(pipeline: SyncPipeline, chunk: TrackChunk) -> np.ndarray:
+    return pipeline.encode_crops(chunk.crops, frame_regions(chunk.landmarks, chunk.transforms))
 
 
 def fitted(crops: np.ndarray, faces: Faces, size: int) -> np.ndarray:

@@ -32,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "transcribe",
         help="read the lips: what is said, without the sound",
         description="Says what is said in each video, from the lips alone. The bundled reader knows the 51 words of "
-        "GRID's English commands and nothing else; --reader takes another one (train/reading/finetune.py).",
+        "GRID's English commands and nothing else; --reader takes another one (train/finetune_vsr.py).",
         epilog=HELP,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="videos, folders (searched through) or patterns")

@@ -38,7 +38,7 @@ class AudioPackFile:
                 f"this AudioPack is driven by tokens of profile {config.profile} (checkpoint {self.model[:12]}, width "
                 f"{config.token_dim}); these are of checkpoint {model[:12]}, width {dim}. Encode the sound or the "
                 "performance with the checkpoint that it belongs to, or train an AudioPack for this one "
-                "(train/dubbing/finetune.py)"
+                "(train/finetune_dubbing.py)"
             )
 
     def check_width(self, width: int) -> None:
@@ -77,7 +77,7 @@ def load_audiopack(path: str | Path, *, ops: Any = nn) -> AudioPackFile:
     """
     tensors, header = read_safetensors(path)
     if header.get("format") != FORMAT:
-        raise SyncLipError(f"{path}: holds no AudioPack; expected a file of train/dubbing/finetune.py")
+        raise SyncLipError(f"{path}: holds no AudioPack; expected a file of train/finetune_dubbing.py")
     try:
         config = from_dict(AudioPackConfig, json.loads(header["config"]), f"{path}: config")
         network = AudioPack(config, ops=ops)

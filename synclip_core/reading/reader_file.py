@@ -44,7 +44,7 @@ class Reader:
             raise SyncLipError(
                 f"the lip reader was trained on the tokens of checkpoint {self.model[:12]}, these come from "
                 f"{model[:12]}; use the checkpoint that it belongs to, or train a reader for this one "
-                "(train/reading/finetune.py)"
+                "(train/finetune_vsr.py)"
             )
 
 
@@ -68,7 +68,7 @@ def load_reader(path: str | Path | None = None) -> Reader:
     target = BUNDLED_READER if path is None else Path(path)
     tensors, header = read_safetensors(target)
     if header.get("format") != FORMAT:
-        raise SyncLipError(f"{target}: holds no lip reader; expected a file of train/reading/finetune.py")
+        raise SyncLipError(f"{target}: holds no lip reader; expected a file of train/finetune_vsr.py")
     try:
         network = LipReader(from_dict(VsrConfig, json.loads(header["config"]), f"{target}: config"))
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

@@ -69,7 +69,9 @@ def judge(
         return Timeline(CANNOT_TELL, "too short: cannot tell", "too short", [], None, 0.0, None, None)
     known = evidence or bundled_evidence()
     face, talk = as_mask(valid, length), as_mask(speech, length, "speech")
-    seen_as = np.full((length, WIDTH), np.nan, np.float32) if look is None or len(look) != length else look
+    seen_as = np.full((length, WIDTH), np.nan, np.float32)
+    if look is not None and look.shape == seen_as.shape:
+        seen_as = look
     masks = Masks(face, talk, still_ticks(seen_as, face), moving_mouth(seen_as, face))
     usual = face & ~masks.still
     quality = _median(seen_as[usual, SIZE]), _median(seen_as[usual, TURN])

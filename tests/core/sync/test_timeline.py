@@ -214,3 +214,11 @@ def test_one_clip_alone_does_not_set_the_doubt() -> None:
     assert doubt_limit([0.0] * 60 + [7.0, 36.1]) == pytest.approx(8.0)
     assert doubt_limit([]) == doubt_limit([12.0]) == pytest.approx(LEAST_DOUBT)
     assert doubt_limit([7.0] * 297 + [20.0, 30.0, 40.0]) == pytest.approx(8.0)
+
+
+def test_looks_that_are_not_of_these_ticks_are_not_looked_at() -> None:
+    """A token file may come without them, or damaged."""
+    lags = np.zeros(200)
+    plain = told(lags)
+    for shape in ((0, 5), (100, 5), (200, 3), (200,)):
+        assert told(lags, look=np.zeros(shape, np.float32)) == plain
