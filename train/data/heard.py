@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from synclip_core.files.safetensors_file import read_safetensors, save_safetensors
 from synclip_core.models.layers import full_precision
 from synclip_core.models.synclipmae import SyncLipMAE
+from train.engine.kept import weights_key
 
 from .noise import Noise
 from .resident import ResidentClips
@@ -28,7 +29,7 @@ def hear_all(
     strength: of what the sound suffers in the others. A file a clip in `folder`, named by all that decides what is in
     it, so that a run that was stopped goes on.
     """
-    frozen = digest(model.front_end)
+    frozen = weights_key(model.front_end)
     folder.mkdir(parents=True, exist_ok=True)
     found: list[Tensor] = []
     others: list[np.ndarray] = []
@@ -62,11 +63,3 @@ def _heard(model: SyncLipMAE, waves: Tensor, versions: int, strength: float, see
         with full_precision(device):
             rows.append(model.adapter.joined(model.front_end(wave.to(device))).half().cpu())
     return torch.cat(rows)
-
-
-def digest(module: nn.Module) -> str:
-    """Of a module's weights."""
-    found = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        found.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
-    return found.hexdigest()

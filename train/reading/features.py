@@ -1,4 +1,4 @@
-"""Vocal prompts of a corpus, computed once a checkpoint and kept on disk: the visual encoder rests while reading is
+"""Vocal prompts of a corpus, computed once a visual encoder and kept on disk: the visual encoder rests while reading is
 learned."""
 
 import json
@@ -18,7 +18,7 @@ from synclip_core.files.atomic import atomic_path
 from train.data.noise import Noise
 from train.data.sampling import ClipStore
 from train.data.texts import Spoken, text_of
-from train.engine.kept import content_key
+from train.engine.kept import content_key, prompts_key
 from train.pretrain.config import AugmentConfig
 from train.pretrain.prompts import PLAIN, clip_prompts
 
@@ -65,7 +65,7 @@ def load_utterances(
             continue
         jitter = augment or AugmentConfig()
         made_of = content_key(store, key, views, jitter)
-        path = cache / f"{checkpoint.sha256[:12]}-{views}" / f"{key}-{made_of}.safetensors"
+        path = cache / f"{prompts_key(checkpoint.model)}-{views}" / f"{key}-{made_of}.safetensors"
         parts = _read(path)
         if parts is None:
             clip = store[key]

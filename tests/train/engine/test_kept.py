@@ -1,5 +1,6 @@
 """Tokens and prompts that are kept on disk are made anew when what they were made of has changed."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from synclip_core.checkpoint import load_checkpoint
 from train.data.sampling import ClipStore
 from train.data.texts import Spoken
 from train.dubbing.tokens import load_tokens
-from train.engine.kept import content_key
+from train.engine.kept import content_key, prompts_key
 from train.reading.features import load_utterances
 
 
@@ -59,3 +60,16 @@ def test_a_readers_features_follow_the_sound(tmp_path):
     first = audio(clip)
     louder = replace(clip, audio=clip.audio * 0.5)
     assert np.abs(audio(louder)).mean() < 0.6 * np.abs(first).mean()
+
+
+def test_prompts_of_one_encoder_are_kept_for_all_its_heads():
+    model = load_checkpoint(None).model
+    key = prompts_key(model)
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        changed.vocal.proj.weight += 1
+        changed.hearing.proj.weight += 1
+    assert prompts_key(changed) == key
+    with torch.no_grad():
+        next(changed.visual.parameters()).add_(1e-3)
+    assert prompts_key(changed) != key

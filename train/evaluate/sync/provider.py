@@ -16,6 +16,7 @@ from synclip_core.clock import TICK
 from synclip_core.media.audio import read_audio
 from synclip_core.pipeline import MIN_TRACK, SyncPipeline
 from synclip_core.sync.verdict import SyncThresholds
+from train.engine.kept import prompts_key
 
 from ..fingerprint import token_fingerprint
 
@@ -150,7 +151,7 @@ class PipelineProvider:
             for (name, context), pipeline in zip(kinds, self.pipelines, strict=True)
         ]
         self.name = checkpoint.stem if checkpoint else "bundled"
-        self.fingerprint = f"{loaded.sha256} {token_fingerprint()}"
+        self.fingerprint = f"{prompts_key(loaded.model)} {token_fingerprint()}"
 
     def parts(self, path: Path) -> ClipParts:
         found = self.pipelines[-1].tokens(path)

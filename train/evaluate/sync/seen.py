@@ -14,6 +14,7 @@ from synclip_core.media.speech import speech_mask
 from synclip_core.pipeline import SyncPipeline
 from synclip_core.sync.along import look
 from synclip_core.sync.along.look import MOTION
+from train.engine.kept import prompts_key
 
 from ..fingerprint import token_fingerprint
 from .cache import PartsCache
@@ -76,6 +77,6 @@ def read_seen(pipeline: SyncPipeline, path: Path) -> Seen:
 
 
 def seen_cache(pipeline: SyncPipeline, folder: Path) -> PartsCache[Seen]:
-    """Keeps what `read_seen` gives: it depends on how a face looks beside what tokens depend on."""
+    """Keeps what `read_seen` gives: it depends on how a face looks beside what prompts depend on."""
     source = Path(look.__file__).read_text(encoding="utf-8")
-    return PartsCache(Seen, folder, f"{pipeline.checkpoint.sha256} {token_fingerprint()} {source}")
+    return PartsCache(Seen, folder, f"{prompts_key(pipeline.model)} {token_fingerprint()} {source}")
