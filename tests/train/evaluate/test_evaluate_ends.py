@@ -60,7 +60,7 @@ def test_both_kinds_stand_in_rows_of_their_own_with_what_they_see(report: dict[s
     for title in report["tables"]:
         kinds = {(r["tokens"], r["sees"]) for r in rows_of(report, title)}
         assert kinds == {("single frame", "1 + 1"), ("context", "17 + 17")}, title
-    assert report["views"]["context"] == {"vocal_reach": 8, "audio_reach": 8}
+    assert report["views"]["context"] == {"vocal_reach": 8, "audio_reach": 8, "encoder_reach": 0}
     whole = {r["tokens"]: r for r in rows_of(report, "Window lag", subset=UNSEEN, **{"windows around": "all"})}
     assert (whole["single frame"]["n@1"], whole["context"]["n@1"]) == (45, 29)  # 8 ticks less on each side
     assert whole["context"]["Acc@1 %"] == whole["single frame"]["Acc@1 %"] == 100
@@ -174,7 +174,7 @@ def test_what_a_speech_encoder_hears_is_told() -> None:
 
     assert view_of(model(), "x", True, SyncThresholds()).sees == "17 + 17"
     band = view_of(model(band=8, reach=17), "x", False, SyncThresholds())
-    assert (band.reach, band.sees) == ((0, 17), "1 + 35")
+    assert (band.reach, band.encoder, band.sees) == ((0, 0), 17, "1 + 35")
     assert view_of(model(reach=0), "x", True, SyncThresholds()).sees == "17 + whole clip"
 
 

@@ -50,19 +50,25 @@ class ClipParts:
 
 @dataclass(frozen=True)
 class View:
-    """One kind of tokens. name: for tables; reach: ticks to each side that a vocal and an audio token see; thresholds:
-    of its verdict; whole: the speech encoder hears the whole clip, reach is what comes after it."""
+    """One kind of tokens. name: for tables; reach: ticks to each side that the temporal layers of a vocal and an audio
+    token see; thresholds: of its verdict; encoder: ticks to each side that a frozen speech encoder hears beside that,
+    None for the whole clip.
+
+    An end that both streams know is what may vote for lag 0. Beyond an end a speech encoder hears silence, as it does
+    in any pause, and the picture has nothing like it: its ticks count. Foreign sound on cuts shows what it gives away.
+    """
 
     name: str
     reach: tuple[int, int]
     thresholds: SyncThresholds
-    whole: bool = False
+    encoder: int | None = 0
 
     @property
     def sees(self) -> str:
         """The receptive field as the tables show it: frames that one video token and one audio token see."""
-        vocal, audio = (str(2 * reach + 1) for reach in self.reach)
-        return f"{vocal} + {'whole clip' if self.whole else audio}"
+        vocal, audio = self.reach
+        heard = "whole clip" if self.encoder is None else 2 * (audio + self.encoder) + 1
+        return f"{2 * vocal + 1} + {heard}"
 
 
 class TokenProvider(Protocol):
@@ -124,8 +130,7 @@ def encoder_reach(model: Any) -> int | None:
 
 def view_of(model: Any, name: str, context: bool, thresholds: SyncThresholds) -> View:
     """The kind of tokens of a model as the tables know it."""
-    (vocal, audio), encoder = token_reach(model.config, context), encoder_reach(model)
-    return View(name, (vocal, audio + (encoder or 0)), thresholds, encoder is None)
+    return View(name, token_reach(model.config, context), thresholds, encoder_reach(model))
 
 
 def kinds_of(config: Any) -> list[tuple[str, bool]]:

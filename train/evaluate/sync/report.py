@@ -84,7 +84,10 @@ def evaluate_sync(
         "draws": draws,
         "embedding": provider.name,
         "fingerprint": provider.fingerprint,
-        "views": {view.name: {"vocal_reach": view.reach[0], "audio_reach": view.reach[1]} for view in views},
+        "views": {
+            view.name: {"vocal_reach": view.reach[0], "audio_reach": view.reach[1], "encoder_reach": view.encoder}
+            for view in views
+        },
         "thresholds": {view.name: view.thresholds.to_dict() for view in views},
         "clips": {s: sum(of_clip[0].clip.subset == s for of_clip in measured) for s in SUBSETS},
         "failed": failed,

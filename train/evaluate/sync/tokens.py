@@ -83,7 +83,8 @@ def tracks_of(track: np.ndarray) -> Iterator[tuple[int, int, int]]:
 
 
 def inside(track: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
-    """bool [T], bool [T]: audio ticks that hear no end of the clip, video ticks that see no end of their track."""
+    """bool [T], bool [T]: audio ticks and video ticks whose temporal layers reach no end of the clip or of the
+    track (View.reach)."""
     (vocal_reach, audio_reach), total = view.reach, len(track)
     ticks = np.arange(total)
     heard = (ticks >= audio_reach) & (ticks < total - audio_reach)
