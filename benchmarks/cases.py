@@ -20,7 +20,7 @@ from synclip_core.pipeline import SyncPipeline
 from synclip_core.sync.along.judge import Timeline, judge
 from train.evaluate.clips import Clip
 from train.evaluate.sync.cuts import generator_for
-from train.evaluate.sync.evidence import own_lags, read_split
+from train.evaluate.sync.evidence.trials import own_lags, read_split
 from train.evaluate.sync.seen import Seen, tell
 from train.evaluate.tables import format_table, write_json
 

@@ -22,7 +22,7 @@ from ..data.texts import LAYOUTS
 from .attributes_report import attributes_text, evaluate_attributes
 from .factors_report import evaluate_factors, factors_text
 from .sync.cache import CachedProvider
-from .sync.evidence import evidence_text, fit_evidence
+from .sync.evidence.program import evidence_text, fit_evidence
 from .sync.mochabench import clip_rows, evaluate_mochabench, mochabench_text
 from .sync.mochabench_picture import draw_scatter
 from .sync.provider import PipelineProvider, TokenProvider

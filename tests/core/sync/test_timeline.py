@@ -21,7 +21,7 @@ from synclip_core.sync.measure import measure_sync
 from synclip_core.sync.repair import plan_repair, quiet_place
 from synclip_core.sync.report import ScoreReport
 from synclip_core.sync.speakers import face_row
-from train.evaluate.sync.evidence import LEAST_DOUBT, doubt_limit
+from train.evaluate.sync.evidence.fit import LEAST_DOUBT, doubt_limit
 
 # of two unrelated unit vectors the contrast is about 0 and deviates by 1; of a pair that belongs together it is about 4
 KNOWN = Evidence((-2.0, 1.0, 2.0, 5.0), (-3.0, -2.0, 0.0, 5.0), 0.1, (-2.0, -1.0, 0.0, 4.0), 0, 0.9, 5.3)

@@ -1,0 +1,1 @@
+"""What the timeline knows of a checkpoint, fitted."""
