@@ -1,5 +1,6 @@
 """What is said in which video: the layouts that lip-reading corpora are published in, and a plain CSV."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ class Spoken:
 def read_corpus(source: str | Path, layout: str) -> dict[str, Spoken]:
     """Video file, relative to its corpus and without its ending -> what is said in it.
 
-    csv: columns file, text. aligned: columns file, start_s, end_s, word, a row a word.
+    csv: columns file, text. aligned: columns file, start_s, end_s, word, a row a word; times may
+    be empty.
     grid: GRID as published, SPEAKER/align/NAME.align beside SPEAKER/NAME.mpg.
     lrs: LRS2 and LRS3 as published, NAME.txt beside NAME.mp4, its first line "Text:  HELLO THERE".
     Splits are those of the shards.
@@ -66,7 +68,8 @@ def _read_aligned(path: Path) -> dict[str, Spoken]:
     for row in read_rows(path, ("file", "word", "start_s", "end_s")):
         said = words.setdefault(stem(row["file"]), [])
         if row["word"] not in SILENCE:
-            said.append((plain(row["word"]), float(row["start_s"]), float(row["end_s"])))
+            start, end = (float(row[name] or "nan") for name in ("start_s", "end_s"))
+            said.append((plain(row["word"]), start, end))
     return {file: _spoken(said) for file, said in words.items()}
 
 
@@ -100,7 +103,8 @@ def _read_lrs(folder: Path) -> dict[str, Spoken]:
 
 
 def _spoken(words: list[tuple[str, float, float]]) -> Spoken:
-    return Spoken(" ".join(word for word, _, _ in words), tuple(words))
+    timed = all(math.isfinite(time) for _, *times in words for time in times)
+    return Spoken(" ".join(word for word, _, _ in words), tuple(words) if timed else ())
 
 
 def _is_number(text: str) -> bool:

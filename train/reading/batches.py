@@ -21,6 +21,9 @@ class VsrBatch:
     ticks whose tokens are withheld; texts: of each its units, int64 [L]; times: the ticks between which each unit is
     said, float [L, 2], None where the corpus does not tell.
 
+    heard: float32 [B, T, dim], audio tokens of the examples that are heard instead of seen, zeros of the others; None
+    where all are seen.
+
     For the alignment of picture and sound the clips as they are: shown: as look, S ticks; shown_valid: bool [B, S];
     audio: float32 [B, S * 640].
     """
@@ -34,11 +37,13 @@ class VsrBatch:
     shown_valid: Tensor
     audio: Tensor
     margin: float = 0.0
+    heard: Tensor | None = None
 
     def to(self, device: str) -> "VsrBatch":
         """Its arrays there; texts and times follow in the loss."""
         names = ("look", "valid", "hidden", "shown", "shown_valid", "audio")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        heard = None if self.heard is None else self.heard.to(device)
+        return replace(self, heard=heard, **{name: getattr(self, name).to(device) for name in names})
 
 
 class Batches:
@@ -65,9 +70,13 @@ class Batches:
         longest = max(len(part.valid) for part in parts)
         look = np.zeros((len(parts), longest, *parts[0].look.shape[1:]), parts[0].look.dtype)
         valid, hidden = np.zeros((len(parts), longest), bool), np.zeros((len(parts), longest), bool)
+        spoken = [part.heard for part in parts if part.heard is not None]
+        heard = np.zeros((len(parts), longest, spoken[0].shape[1]), np.float32) if spoken else None
         for row, part in enumerate(parts):
             own = part.look
             look[row, : len(own)], valid[row, : len(own)] = own, part.valid
+            if heard is not None and part.heard is not None:
+                heard[row, : len(own)] = part.heard
             for _ in range(self.config.time_masks):
                 length = int(rng.integers(0, round(self.config.time_mask_s * TICK_RATE) + 1))
                 start = int(rng.integers(0, max(1, len(own) - length)))
@@ -79,7 +88,8 @@ class Batches:
         ]
         arrays = (torch.from_numpy(array) for array in (look, valid, hidden))
         plain = self._as_they_are([self.utterances[index] for index in chosen], rng)
-        return VsrBatch(*arrays, texts, times, *plain, self.utterances[0].margin)
+        voices = None if heard is None else torch.from_numpy(heard)
+        return VsrBatch(*arrays, texts, times, *plain, self.utterances[0].margin, voices)
 
     def _as_they_are(self, utterances: list[Utterance], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Looks, valid and audio of one length: the shortest of them."""
@@ -90,7 +100,8 @@ class Batches:
         return torch.from_numpy(shown), torch.from_numpy(seen), torch.from_numpy(audio)
 
     def _example(self, utterance: Utterance, rng: np.random.Generator) -> "_Example":
-        look, valid = self._look(utterance, rng), utterance.valid
+        hears = self.config.heard > 0 and rng.random() < self.config.heard
+        look, valid, heard = self._look(utterance, rng), utterance.valid, utterance.heard
         words = utterance.spoken.words
         text = utterance.spoken.text
         if words and rng.random() < self.config.stitch:
@@ -103,6 +114,8 @@ class Batches:
             length = int(rng.integers(TICK_RATE, min(len(valid), round(self.config.longest_s * TICK_RATE)) + 1))
             start = int(rng.integers(0, len(valid) - length + 1))
             look, valid = look[start : start + length], valid[start : start + length]
+            if heard is not None and other.heard is not None:
+                heard = np.concatenate([heard, other.heard])[start : start + length]
             words = tuple(
                 (word, a - start / TICK_RATE, b - start / TICK_RATE)
                 for word, a, b in words
@@ -114,7 +127,10 @@ class Batches:
         nearest = np.minimum(np.round(place).astype(int), len(valid) - 1)
         spans = [(a * TICK_RATE / speed, b * TICK_RATE / speed) for _, a, b in words]
         resampled = look[nearest] if utterance.crops else _resampled(look, place)
-        return _Example(resampled, valid[nearest], text, spans)
+        if not hears or heard is None:
+            return _Example(resampled, valid[nearest], text, spans)
+        told = _resampled(heard.astype(np.float32), place)
+        return _Example(resampled, np.ones(len(place), bool), text, spans, told)
 
     def _look(self, utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
         """Crops where the visual encoder learns, else one of the views of the prompts."""
@@ -127,12 +143,14 @@ class Batches:
 
 @dataclass
 class _Example:
-    """look: as VsrBatch has it, [T, ...]; valid: bool [T]; spans: the ticks of each word of the text, or none."""
+    """look: as VsrBatch has it, [T, ...]; valid: bool [T]; spans: the ticks of each word of the text, or none; heard:
+    [T, dim] where it is heard instead of seen."""
 
     look: np.ndarray
     valid: np.ndarray
     text: str
     spans: list[tuple[float, float]]
+    heard: np.ndarray | None = None
 
 
 def unit_times(words: Sequence[int | None], spans: Sequence[tuple[float, float]]) -> Tensor | None:

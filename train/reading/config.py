@@ -15,6 +15,7 @@ class VsrDataConfig:
     shards: str = "runs/data"  # of `python -m train.prepare`
     texts: str = ""  # what `layout` names: a CSV, or the folder of a corpus
     layout: Layout = "csv"
+    also: tuple[str, ...] = ()  # more of the same layout
     views: Count = 4  # versions of each clip's pictures: the first plain, the others augmented
     clips: Count = 16  # in a batch
     speed: Share = 0.1  # deviation of the log playing speed
@@ -22,6 +23,12 @@ class VsrDataConfig:
     time_mask_s: Amount = 0.4
     stitch: Share = 0.3  # share of examples that are cut from two utterances in a row; needs word times
     longest_s: Positive = 4.0  # of those
+    # Share of examples that are heard instead of seen: the audio tokens of the clip, of the same space as its vocal
+    # ones. What a word sounds like is less a matter of whose mouth says it.
+    heard: Share = 0.0
+    # Deviation of what is added to all tokens of an example, the same to each, as a share of a token's own deviation:
+    # another face's tokens lie elsewhere.
+    person: Amount = 0.0
     pieces: Number = 0  # SentencePiece unigram pieces to write in; 0: characters
     cache_gb: Amount = 8.0  # decoded clips kept in memory where the visual encoder learns
     curriculum_steps: Number = 300  # until the longest utterances take part
@@ -68,4 +75,6 @@ class VsrTrainConfig:
     def fault(self) -> str | None:
         if self.align.loss != "none" and self.unfreeze == "none":
             return "align needs unfreeze: head or encoder; with the vocal head at rest there is nothing to align"
+        if self.data.heard and self.unfreeze == "encoder":
+            return "data.heard is for a visual encoder at rest, whose model's audio tokens stay what they are"
         return None

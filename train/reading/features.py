@@ -4,17 +4,19 @@ learned."""
 import json
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from tqdm import tqdm
 
 from synclip_core.checkpoint import Checkpoint
 from synclip_core.files.atomic import atomic_path
+from synclip_core.models.synclipmae import normalise
 from train.data.noise import Noise
 from train.data.sampling import ClipStore
 from train.data.texts import Spoken, text_of
@@ -28,6 +30,7 @@ class Utterance:
     """prompts: float16 [views, T, width], the first view plain; valid: bool [T]; audio: float16 [T * 640].
 
     crops: where the visual encoder learns, gives uint8 [T, S, S, 3] with `margin` around the face; no prompts then.
+    heard: float16 [T, dim], its audio tokens, where they were asked for.
     """
 
     key: str
@@ -38,6 +41,7 @@ class Utterance:
     audio: np.ndarray
     crops: Callable[[], np.ndarray] | None = None
     margin: float = 0.0
+    heard: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -51,9 +55,10 @@ def load_utterances(
     views: int,
     cache: Path,
     augment: AugmentConfig | None = None,
+    heard: bool = False,
 ) -> list[Utterance]:
     """Every sample of a split that is a whole video with a text. Those in `cache` already, made of the
-    same pictures and sound, are read from there."""
+    same pictures and sound, are read from there. heard: with their audio tokens."""
     store = ClipStore(shards, split, 0.0)
     whole = whole_videos(store.meta.items())
     found = []
@@ -82,8 +87,16 @@ def load_utterances(
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
                 temporary.write_bytes(save(parts, {"file": json.dumps(file)}))
-        found.append(Utterance(key, file, spoken, parts["prompts"], parts["valid"].astype(bool), parts["audio"]))
+        own = Utterance(key, file, spoken, parts["prompts"], parts["valid"].astype(bool), parts["audio"])
+        found.append(replace(own, heard=audio_tokens(checkpoint, own.audio)) if heard else own)
     return found
+
+
+@torch.inference_mode()
+def audio_tokens(checkpoint: Checkpoint, audio: np.ndarray) -> np.ndarray:
+    """audio: [T * 640], 16 kHz. Returns float16 [T, dim], L2-normalised."""
+    tokens = checkpoint.model.audio_tokens(torch.from_numpy(audio.astype(np.float32))[None])
+    return normalise(tokens)[0].half().cpu().numpy()
 
 
 def load_crops(shards: str | Path, split: str, corpus: dict[str, Spoken], cache_gb: float) -> list[Utterance]:

@@ -166,15 +166,19 @@ def finetune(
     checkpoint = load_checkpoint(weights)
     if not config.data.texts:
         raise SyncLipError("data.texts: not set; name the file or folder that says what is spoken in the videos")
-    corpus = read_corpus(config.data.texts, config.data.layout)
+    corpus = {}
+    for source in (config.data.texts, *config.data.also):
+        corpus |= read_corpus(source, config.data.layout)
     out.mkdir(parents=True, exist_ok=True)
     data = config.data
     if config.unfreeze == "encoder":
         train, val = (load_crops(data.shards, split, corpus, data.cache_gb) for split in ("train", "val"))
     else:
         train, val = (
-            load_utterances(checkpoint, data.shards, split, corpus, views, out / "features")
-            for split, views in (("train", data.views), ("val", 1))
+            load_utterances(
+                checkpoint, data.shards, split, corpus, views, out / "features", heard=hears and data.heard > 0
+            )
+            for split, views, hears in (("train", data.views, True), ("val", 1, False))
         )
     if not train or not val:
         raise SyncLipError(

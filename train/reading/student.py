@@ -33,7 +33,13 @@ class Student(nn.Module):
     def forward(self, batch: VsrBatch, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its parts for the log. noise: of the pictures' augmentation."""
         config = self.config
-        tokens = self.tokens(batch.look, batch.valid, batch.margin, noise) * ~batch.hidden[..., None]
+        tokens = self.tokens(batch.look, batch.valid, batch.margin, noise)
+        if batch.heard is not None:
+            spoken = batch.heard.any(-1, keepdim=True).any(1, keepdim=True)
+            tokens = torch.where(spoken, normalise(batch.heard), tokens)
+        if config.data.person:
+            tokens = tokens + config.data.person * self.elsewhere(tokens, noise)
+        tokens = tokens * ~batch.hidden[..., None]
         loss, parts = hybrid_loss(
             self.reader, tokens, batch.valid, batch.texts, config.ctc_weight, config.smoothing, batch.times
         )
@@ -43,6 +49,11 @@ class Student(nn.Module):
             loss = loss + config.align.weight * config.align.tau * distance
             parts["align"] = distance.detach()
         return loss, parts
+
+    @staticmethod
+    def elsewhere(tokens: Tensor, noise: Noise) -> Tensor:
+        """[B, 1, dim]: of each example one draw, with the deviation of the batch's tokens."""
+        return noise.normal(1, tokens.shape[-1]).to(tokens) * tokens.detach().std((0, 1))
 
     def tokens(self, look: Tensor, valid: Tensor, margin: float, noise: Noise) -> Tensor:
         """VsrBatch.look -> vocal tokens [B, T, dim]."""

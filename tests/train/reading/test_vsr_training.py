@@ -54,6 +54,8 @@ def test_tables(tmp_path):
     assert read_corpus(tmp_path / "a.csv", "csv") == {"x/one": Spoken("hello world")}
     (tmp_path / "b.csv").write_text("file,start_s,end_s,word\none.mp4,0,0.5,sil\none.mp4,0.5,0.75,bin\n")
     assert read_corpus(tmp_path / "b.csv", "aligned") == {"one": Spoken("bin", (("bin", 0.5, 0.75),))}
+    (tmp_path / "c.csv").write_text("file,start_s,end_s,word\none.mp4,,,bin\none.mp4,,,blue\n")
+    assert read_corpus(tmp_path / "c.csv", "aligned") == {"one": Spoken("bin blue")}
     assert stem("v1.2/clip.of.me.mp4") == "v1.2/clip.of.me" and plain("It's  3_o'clock.") == "it's 3 o'clock"
     for source, layout, words in (
         ("gone.csv", "csv", "expected a CSV table with columns file, text"),
@@ -119,6 +121,28 @@ def test_batches_repeat_and_grow_to_the_long_ones():
     early = max(int(batches.batch(0).valid.sum(1).max()) for _ in range(3))
     late = max(int(batches.batch(step).valid.sum(1).max()) for step in range(20, 30))
     assert early <= 60 * 1.3 and late > 90
+
+
+def test_what_is_heard_takes_the_place_of_what_is_seen(config, tmp_path):
+    said = [replace(utterance(n), heard=np.full((40, 128), n + 1, np.float16)) for n in range(4)]
+    config = replace(config, data=replace(config.data, heard=0.5, stitch=0.0, speed=0.0, clips=4))
+    batch = Batches(said, SPELLER, config.data, 0).batch(400)
+    spoken = batch.heard.flatten(1).any(1)
+    assert spoken.any() and not spoken.all() and (batch.heard[spoken] >= 1).all()
+    run = Run(config, load_checkpoint(None), SPELLER.units, tmp_path, "cpu")
+    loss, _ = run.average(batch, Noise(range(4)))
+    other = replace(batch, look=torch.where(spoken[:, None, None], batch.look + 1, batch.look))
+    torch.testing.assert_close(run.average(other, Noise(range(4)))[0], loss)
+    deaf = Batches(said, SPELLER, replace(config.data, heard=0.0), 0).batch(400)
+    assert deaf.heard is None
+
+
+def test_another_persons_tokens_lie_elsewhere_all_along(config, tmp_path):
+    run = Run(config, load_checkpoint(None), SPELLER.units, tmp_path, "cpu")
+    tokens = torch.randn(2, 5, 128) * 3
+    moved = run.student.elsewhere(tokens, Noise([0, 1]))
+    assert moved.shape == (2, 1, 128) and moved[0].std() == pytest.approx(3, rel=0.3)
+    assert not torch.equal(moved[0], moved[1])
 
 
 def test_units_have_the_times_of_their_words():
