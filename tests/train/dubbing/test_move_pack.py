@@ -38,10 +38,10 @@ def test_a_pack_answers_turned_tokens_as_it_answered_its_own(pack):
     pairs = [Pairs(tokens(torch.eye(16)), tokens(turn), *stream) for stream in (("audio", "heard"), ("vocal", "seen"))]
     untaught = copy.deepcopy(pack)
     assert explained(pack, untaught, pairs[0]) < 0.3
-    taught = teach(pack, pairs, 300, 0)
+    taught = teach(pack, pairs, 20, 0)
     assert min(explained(pack, taught, own) for own in pairs) > 0.9
     torch.testing.assert_close(taught.project.weight, pack.project.weight, rtol=0, atol=0)
-    again = teach(pack, pairs, 300, 0)
+    again = teach(pack, pairs, 20, 0)
     torch.testing.assert_close(again.embed.weight, taught.embed.weight, rtol=0, atol=0)
 
 
