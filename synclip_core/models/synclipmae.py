@@ -82,7 +82,7 @@ class ContextHead(nn.Module):
 
 
 class SyncLipMAE(nn.Module):
-    """All parts. The pretraining objective on top of them is train/pretrain/objective.py."""
+    """All parts. The pretraining objective on top of them is train/pretrain/objective."""
 
     importance: Tensor
     template: Tensor

@@ -18,7 +18,7 @@ from synclip_core.models.synclipmae import SyncLipMAE
 from train.data.noise import Noise
 from train.data.sampling import SAMPLES, Batch
 from train.pretrain.config import InitConfig, PretrainConfig, StageConfig
-from train.pretrain.objective import pretraining_losses
+from train.pretrain.objective import Step, pretraining_losses
 from train.pretrain.run import Run
 
 PARTS = {
@@ -100,7 +100,7 @@ def step_flops(run: Run, stage_index: int) -> StepFlops:
     augment = replace(config.augment, photometric=0.0, mel=0.0)
     batch = random_batch(config, run.stage, "meta")
     with FlopCounterMode(display=False) as counter, EveryFrameValid(), by_part(model, counter) as forward:
-        losses = pretraining_losses(model, batch, run.stage, augment, config.loss, Noise(batch.slots))
+        losses = pretraining_losses(Step(model, batch, run.stage, augment, config.loss, Noise(batch.slots)))
         whole = counter.get_total_flops()
         losses.total.backward()
         total = counter.get_total_flops()

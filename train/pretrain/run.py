@@ -25,7 +25,7 @@ from train.engine import distributed
 from train.engine.one_process import MakeEngine, OneProcess
 from train.engine.run_state import average_decay, parameter_groups, part, plain, save_run
 from train.pretrain.config import LEARNED_BY, OptimConfig, PretrainConfig, StageConfig, checkpoint_path
-from train.pretrain.objective import Losses, Named, compare, encode
+from train.pretrain.objective import STAGES, Losses, Named, Step
 from train.pretrain.shares import learn_together
 
 MOST_SKIPPED = 20  # steps in a row without a finite gradient, until a run gives up
@@ -39,9 +39,9 @@ class Objective(nn.Module):
         self.model, self.config = model, config
 
     def forward(self, batch: Batch, stage: StageConfig, noise: Draws) -> tuple[Named, Named]:
-        """See objective.encode."""
-        config = self.config
-        return encode(self.model, batch, stage, config.augment, config.loss, noise, config.data.clips_per_subject)
+        """The first half of the objective."""
+        augmentation, loss, together = self.config.augment, self.config.loss, self.config.data.clips_per_subject
+        return STAGES[stage.learn].encode(Step(self.model, batch, stage, augmentation, loss, noise, together))
 
 
 class Run:
@@ -208,7 +208,7 @@ class Run:
         encoded = [self.engine.forward(batch, stage, self._noise(batch)) for batch in batches]
         return learn_together(
             encoded,
-            lambda own, shared, everyone, place: compare(own, shared, everyone, place, stage, loss, self.memory),
+            lambda tokens: STAGES[stage.learn].compare(tokens, loss, self.memory),
             self.engine.backward,
         )
 

@@ -12,28 +12,27 @@ import torch
 from torch import Tensor
 
 from train.engine.distributed import gathered, rank, size, summed
-from train.pretrain.objective import Losses, Named
-
-Compare = Callable[[Named, Named, Named, int], Losses]  # objective.compare, but for stage and loss
+from train.pretrain.objective import Losses, Named, Tokens
 
 
 def learn_together(
-    encoded: Sequence[tuple[Named, Named]], compare: Compare, backward: Callable[[Tensor], None]
+    encoded: Sequence[tuple[Named, Named]], compare: Callable[[Tokens], Losses], backward: Callable[[Tensor], None]
 ) -> list[Losses]:
     """Loss and backward pass of each share of this process, in order; all processes call it with as many.
 
-    encoded: what `objective.encode` returned of each. The mean over all shares of the gradients is the batch's.
+    encoded: what a stage's `encode` returned of each; compare: its `compare`. The mean over all shares of the gradients
+    is the batch's.
     """
     count, first = len(encoded) * size(), len(encoded) * rank()
     if count == 1:
         own, shared = encoded[0]
-        losses = compare(own, shared, shared, 0)
+        losses = compare(Tokens(own, shared, shared, 0))
         backward(losses.total)
         return [losses]
     everyone = {name: gathered(torch.cat([shared[name].detach() for _, shared in encoded])) for name in encoded[0][1]}
     learned = [name for name, tokens in encoded[0][1].items() if tokens.requires_grad]
     given = [everyone[name].requires_grad_() for name in learned]
-    found = [compare(own, shared, everyone, first + k) for k, (own, shared) in enumerate(encoded)]
+    found = [compare(Tokens(own, shared, everyone, first + k)) for k, (own, shared) in enumerate(encoded)]
     # what all shares say of the tokens that they were given
     answers = [torch.zeros_like(tokens) for tokens in given]
     for losses in found:

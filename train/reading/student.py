@@ -11,7 +11,7 @@ from synclip_core.reading.network import LipReader, hybrid_loss
 from train.data import augment
 from train.data.noise import Noise
 from train.pretrain.config import AugmentConfig
-from train.pretrain.objective import motion_keep
+from train.pretrain.objective.views import motion_keep
 from train.pretrain.prompts import BLOCK, PLAIN
 from train.reading.batches import VsrBatch, plain_tokens
 from train.reading.config import AlignConfig, VsrTrainConfig

@@ -19,7 +19,8 @@ from train.ablate.variants import VARIANTS, variant_config
 from train.data.noise import Noise
 from train.data.sampling import ClipStore, Sampler
 from train.pretrain.config import PretrainConfig, load_config
-from train.pretrain.objective import bypass_2, pretraining_losses
+from train.pretrain.objective import Step, pretraining_losses
+from train.pretrain.objective.views import bypass_2
 from train.pretrain.run import Run
 
 WHISPER = {
@@ -92,7 +93,7 @@ def test_a_single_view_is_what_the_decoder_restores(base: PretrainConfig, shards
     torch.testing.assert_close(seen.prompts.flatten(0, 1), prompts)
     calls: list[int] = []
     run.model.visual.register_forward_hook(lambda *_: calls.append(1))
-    pretraining_losses(run.model, batch, run.stage, strong, base.loss, Noise([0, 1]))
+    pretraining_losses(Step(run.model, batch, run.stage, strong, base.loss, Noise([0, 1])))
     assert len(calls) == 1
     mask = base.model.visual.mask_ratio if view == "uniform" else base.model.visual.face_mask_ratio
     assert seen.keep.shape[-1] == round(run.model.visual.patches * (1 - mask))

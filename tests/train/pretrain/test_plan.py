@@ -27,7 +27,7 @@ from train.plan.network import traffic
 from train.plan.plan import Plan
 from train.plan.states import AUTOCAST, FP32, MIXED, Precision, states
 from train.pretrain.config import InitConfig, PretrainConfig, StageConfig, load_config
-from train.pretrain.objective import pretraining_losses
+from train.pretrain.objective import Step, pretraining_losses
 from train.pretrain.run import Run, build
 
 CONFIGS = Path(__file__).parents[3] / "train" / "configs"
@@ -220,7 +220,7 @@ def test_a_step_keeps_what_the_formula_says(model: SyncLipMAEConfig) -> None:
     run = Run(config, Path(), "cpu")
     batch, noise = random_batch(config, stage, "cpu"), Noise(range(2))
     measured = saved_bytes(
-        lambda: pretraining_losses(run.model, batch, stage, config.augment, config.loss, noise), False, run.model
+        lambda: pretraining_losses(Step(run.model, batch, stage, config.augment, config.loss, noise)), False, run.model
     )
     held = 4 * 3 * model.visual.image_size[0] * model.visual.image_size[1] * 24  # the frames are there, but not saved
     at_work = max(

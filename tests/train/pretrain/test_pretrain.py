@@ -24,7 +24,7 @@ from train.engine.journal import Journal
 from train.pretrain import export
 from train.pretrain import program as pretrain
 from train.pretrain.config import DataConfig, OptimConfig, StageConfig, load_config
-from train.pretrain.objective import shuffle_identity
+from train.pretrain.objective.views import shuffle_identity
 from train.pretrain.run import Run, learning_rate
 
 

@@ -24,7 +24,7 @@ from train.data.sampling import ClipStore, number_of
 from train.data.shards import encode_sample, write_shard
 from train.pretrain import program as pretrain
 from train.pretrain.config import AugmentConfig, DataConfig, PretrainConfig, StageConfig
-from train.pretrain.objective import listen
+from train.pretrain.objective.hearing import listen
 from train.pretrain.prompts import PromptStore
 from train.pretrain.run import take_visual
 
