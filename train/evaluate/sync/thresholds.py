@@ -8,6 +8,7 @@ clear; the rest of them only serve with foreign audio, which is out of sync what
 judged as a user's file is, with the ticks at their ends.
 """
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -206,6 +207,10 @@ def fit_thresholds(
     foreign = foreign_trials(parts, provider, seed, draws)
     own_readings = {clip.file: [read_curve(t, ends=True) for t in make_tokens(provider, own)] for clip, own in found}
 
+    @functools.cache
+    def own_of(file: str, lag: int) -> list[list[Trial]]:  # both views ask for the same, where they see the same lag
+        return own_trials(*parts[file], lag, provider, seed, draws)
+
     fitted: dict[str, SyncThresholds] = {}
     unclear: dict[str, int] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
@@ -216,9 +221,9 @@ def fit_thresholds(
         for clip, own in found:
             face_s, reading = float((own.track >= 0).sum() / FPS), own_readings[clip.file][k]
             if clip.trusted:
-                trials += own_trials(clip, own, 0, provider, seed, draws)[k]
+                trials += own_of(clip.file, 0)[k]
             elif reading.lag is not None and reading.confidence >= limits.required(face_s):
-                trials += own_trials(clip, own, reading.lag, provider, seed, draws)[k]
+                trials += own_of(clip.file, reading.lag)[k]
             else:
                 unclear[view.name] += 1
         limits = replace(limits, in_sync_score=fit_in_sync_score(trials, base.in_sync_score))
