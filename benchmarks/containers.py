@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 from scipy.signal import resample_poly
 
+from synclip_core.clock import RATE
 from synclip_core.media.audio import read_audio
-from synclip_core.media.speech import RATE
 from synclip_core.media.video import iter_ticks
 from synclip_core.pipeline import SyncPipeline
 from synclip_core.sync.measure import measure_sync

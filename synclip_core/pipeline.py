@@ -12,6 +12,7 @@ from .attributes.head import AttributeHead
 from .attributes.head_file import load_head, require_match
 from .attributes.report import AttributeReport, classify_streams
 from .checkpoint import Checkpoint, load_checkpoint
+from .clock import RATE
 from .device import usable
 from .errors import SyncLipError
 from .faces.crop import decode_side, model_frames
@@ -22,7 +23,7 @@ from .faces.track_output import TrackChunk
 from .faces.tracking import FaceTracker, TrackOptions
 from .media.audio import iter_audio
 from .media.info import MediaInfo, probe
-from .media.speech import HOPS, RATE, band_level, speech_by_level
+from .media.speech import SpeechStream, speech_ticks
 from .media.video import SourceFrame, iter_ticks
 from .models.audio.speech import SpeechEncoder, rows_of_frames
 from .models.synclipmae import SyncLipMAE, held, normalise
@@ -369,13 +370,13 @@ class SyncPipeline:
         self, path: str | Path, ticks: int, progress: Progress | None, number: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
         """Audio tokens [T, dim] and speech mask [T]. progress is called where it stands, so that it may cancel."""
-        stream, levels, edge = AudioTokenStream(self.model, self.context), [], CONTEXT * HOPS
+        stream, talk, edge = AudioTokenStream(self.model, self.context), SpeechStream(), CONTEXT * TICK
         for piece in with_context(iter_audio(path, track=number, duration_s=ticks / 25)):
             if progress is not None:
                 progress(ticks, ticks)
             stream.push(piece)
-            levels.append(band_level(piece)[edge:-edge])
-        return normalise(stream.finish()).cpu().numpy(), speech_by_level(np.concatenate(levels))
+            talk.push(piece[edge:-edge])
+        return normalise(stream.finish()).cpu().numpy(), speech_ticks(talk.finish())
 
     def _timeline(
         self, audio: np.ndarray, vocal: np.ndarray, valid: np.ndarray, speech: np.ndarray, look: np.ndarray

@@ -15,10 +15,10 @@ from scipy.signal import resample_poly
 
 from benchmarks.worse import pictures as worse_pictures
 from benchmarks.worse import sound as worse_sound
+from synclip_core.clock import RATE
 from synclip_core.faces.tracking import FaceTracker
 from synclip_core.files.atomic import atomic_path
 from synclip_core.media.audio import read_audio
-from synclip_core.media.speech import RATE
 from synclip_core.media.video import SourceFrame, iter_ticks
 from synclip_core.metrics.clip_lag import shift_audio
 

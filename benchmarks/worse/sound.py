@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.signal import butter, fftconvolve, istft, resample, sosfiltfilt, stft
 
-from synclip_core.media.speech import RATE, TICK, speech_mask
+from synclip_core.clock import RATE, TICK
+from synclip_core.media.speech import speech_mask
 
 
 def voice_level(x: np.ndarray) -> float:

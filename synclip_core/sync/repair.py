@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..clock import FPS
+from ..clock import FPS, RATE
 from ..errors import SyncLipError
 from ..media.audio import read_audio
 from ..media.pieces import Move
-from ..media.speech import RATE
 from .align import AlignReport, write_aligned
 from .along.headline import rate_guess
 from .along.stretches import IN_SYNC, MATCHED, MOVES_IN_SILENCE, MS, NOT_FOLLOWING, STILL

@@ -1,17 +1,13 @@
 """The clip's answer: lag, sign, words, masks, windows, wide search, thresholds; and the speech mask behind it."""
 
-import csv
 import json
 import time
 import tracemalloc
-from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from synclip_core.errors import SyncLipError
-from synclip_core.media.speech import speech_mask
 from synclip_core.sync.measure import SyncThresholds, distance_curve, in_sync_score, lag_words, measure_sync, refine_lag
 
 
@@ -218,60 +214,3 @@ def test_ten_minutes_are_quick_and_light() -> None:
     assert result.lag_frames == -7 and {w.lag_frames for w in result.windows} == {-7}
     assert seconds < 20  # about 0.5 s on an idle core
     assert peak < 120e6  # a 15000 x 15000 matrix would take 900 MB
-
-
-def voice(seconds: float, seed: int = 0) -> np.ndarray:
-    """A buzz at 120 Hz with syllables of four a second."""
-    t = np.arange(round(seconds * 16000)) / 16000
-    buzz = sum(np.sin(2 * np.pi * 120 * k * t) / k for k in range(1, 25))
-    return (0.1 * buzz * (0.55 - 0.45 * np.cos(2 * np.pi * 4 * t))).astype(np.float32)
-
-
-@pytest.mark.parametrize("gain", [1.0, 0.05])
-def test_speech_mask_on_bursts_in_noise(gain: float) -> None:
-    wave = 0.0005 * np.random.default_rng(0).standard_normal(16000 * 6).astype(np.float32)
-    wave[16000:32000] += voice(1)
-    wave[64000:80000] += voice(1)
-    mask = speech_mask(gain * wave)
-    truth = np.zeros(150, bool)
-    truth[25:50] = truth[100:125] = True
-    assert (mask != truth).sum() <= 8
-    assert mask[27:48].all() and not mask[55:95].any()
-
-
-def test_no_speech_in_silence_noise_or_tone() -> None:
-    generator = np.random.default_rng(0)
-    tone = 0.2 * np.sin(2 * np.pi * 440 * np.arange(48000) / 16000)
-    for wave in (np.zeros(48000), 0.1 * generator.standard_normal(48000), tone, np.full(48000, np.nan), np.zeros(100)):
-        assert not speech_mask(wave.astype(np.float32)).any()
-    assert len(speech_mask(np.zeros(0, np.float32))) == 0
-    assert len(speech_mask(np.zeros(641, np.float32))) == 2
-
-
-def test_unbroken_speech_is_speech_and_a_loud_start_does_not_hide_a_quiet_end() -> None:
-    assert speech_mask(voice(4)).mean() > 0.9
-    wave = np.concatenate([voice(60), np.zeros(16000 * 60, np.float32), 0.1 * voice(60)])
-    wave += 1e-5 * np.random.default_rng(0).standard_normal(len(wave)).astype(np.float32)
-    mask = speech_mask(wave)
-    assert mask[:1500].mean() > 0.9 and mask[-1400:].mean() > 0.9 and mask[1600:2900].mean() < 0.02
-
-
-def test_speech_mask_against_grid_word_times(data_dir: Path) -> None:
-    """Real speech with aligned words: at least 88 % of word ticks found, at most 8 % of the rest taken for speech."""
-    words: dict[str, list[dict[str, str]]] = {}
-    with open(data_dir / "grid_s1_align.csv", newline="") as lines:
-        for row in csv.DictReader(lines):
-            words.setdefault(row["file"], []).append(row)
-    counts = np.zeros((2, 2))
-    for file in sorted(words)[:15]:
-        with av.open(str(data_dir / "grid_s1" / file)) as container:
-            resampler = av.AudioResampler("flt", "mono", 16000)
-            parts = [r.to_ndarray()[0] for f in container.decode(audio=0) for r in resampler.resample(f)]
-        mask = speech_mask(np.concatenate(parts))
-        truth = np.zeros(len(mask), bool)
-        for row in words[file]:
-            if row["word"] not in ("sil", "sp"):
-                truth[int(float(row["start_s"]) * 25) : int(np.ceil(float(row["end_s"]) * 25))] = True
-        np.add.at(counts, (truth.astype(int), mask.astype(int)), 1)
-    assert counts[1, 1] / counts[1].sum() > 0.88
-    assert counts[0, 1] / counts[0].sum() < 0.08

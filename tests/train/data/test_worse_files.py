@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.worse import files as worse_files
 from benchmarks.worse import sound as worse_sound
+from synclip_core.clock import RATE
 from synclip_core.demo import CLIP
 from synclip_core.media.audio import read_audio
-from synclip_core.media.speech import RATE
 from synclip_core.media.video import iter_ticks
 
 

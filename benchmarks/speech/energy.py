@@ -1,13 +1,11 @@
-"""Where is there speech? An adaptive energy detector, so that silence does not vote on sync.
-
-It knows level, not meaning: music or a crowd over a quiet floor passes as speech. It exists to keep silent stretches
-out.
-"""
+"""The detector that the library had before: adaptive, of energy. It knows level, not meaning: music or a crowd over a
+quiet floor passes as speech."""
 
 import numpy as np
 
-RATE = 16000
-TICK = RATE // 25  # samples a tick at 25 fps
+from synclip_core.clock import RATE, TICK
+from synclip_core.media.speech import runs
+
 _HOP = 160  # 10 ms
 HOPS = TICK // _HOP  # in a tick
 _FRAME = 400  # 25 ms
@@ -23,15 +21,14 @@ _STRETCH_HOPS, _STRETCH_STEP = 3000, 1000  # floor and peak follow the clip: 30 
 _BRIDGE_TICKS, _BURST_TICKS = 4, 2  # gaps up to 160 ms are closed, bursts of 40 ms dropped
 
 
-def band_level(waveform: np.ndarray, hops: int | None = None) -> np.ndarray:
+def band_level(waveform: np.ndarray, hops: int) -> np.ndarray:
     """Level of the speech band in dB (a full-scale sine is about -3), one value every 10 ms.
 
-    waveform: float [N], 16 kHz mono; beyond its end, as far as `hops` ask for it, is silence.
+    waveform: float [N], 16 kHz mono; beyond its end is silence.
     """
     window = np.hanning(_FRAME).astype(np.float32)
     frequency = np.fft.rfftfreq(_FRAME, 1 / RATE)
     keep = (frequency >= _BAND_HZ[0]) & (frequency <= _BAND_HZ[1])
-    hops = len(waveform) // _HOP if hops is None else hops
     pad = (_FRAME - _HOP) // 2
     levels = np.full(hops, -120.0)
     for start in range(0, hops, _BLOCK_HOPS):
@@ -60,37 +57,21 @@ def _floor_and_peak(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.interp(hops, centres, floors), np.interp(hops, centres, peaks)
 
 
-def runs(mask: np.ndarray, value: bool) -> list[tuple[int, int]]:
-    """mask: bool [n]. First and end of each stretch of `value`."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], (mask == value).astype(np.int8), [0]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
-def speech_mask(waveform: np.ndarray) -> np.ndarray:
-    """waveform: float [N], 16 kHz mono, -1..1, sample 0 at tick 0. Returns bool [ceil(N / 640)]: ticks with speech in
-    them.
-
-    Works on any length; silence, steady noise and steady tones give all False.
-    """
-    waveform = np.asarray(waveform).reshape(-1)
-    return speech_by_level(band_level(waveform, -(-len(waveform) // TICK) * HOPS))
-
-
-def speech_by_level(levels: np.ndarray) -> np.ndarray:
-    """`speech_mask` of a sound whose `band_level` is known: [4 T] -> bool [T]."""
-    ticks = len(levels) // HOPS
-    if ticks == 0:
-        return np.zeros(0, dtype=bool)
+def energy(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """waveform: float [N > 0], 16 kHz mono, -1..1. Of each of ceil(N / 640) ticks by how many dB its loudest 10 ms are
+    over the threshold (-120 where the sound is stationary), and whether it counted as speech."""
+    ticks = -(-len(waveform) // TICK)
+    levels = band_level(waveform, ticks * HOPS)
     floor, peak = _floor_and_peak(levels)
     # a pause of a minute does not turn its breathing into speech
     peak = np.maximum(peak, np.percentile(levels, 97) - 25)
     threshold = np.clip(floor + ABOVE_FLOOR_DB, peak - BELOW_PEAK_DB[0], peak - BELOW_PEAK_DB[1])
-    loud = (levels > np.maximum(threshold, ABSOLUTE_DB)) & (peak - floor > RANGE_DB)
-    mask = loud.reshape(ticks, HOPS).sum(1) >= 2
+    over = np.where(peak - floor > RANGE_DB, levels - np.maximum(threshold, ABSOLUTE_DB), -120.0).reshape(ticks, HOPS)
+    mask = (over > 0).sum(1) >= 2
     for begin, end in runs(mask, False):
         if begin > 0 and end < ticks and end - begin <= _BRIDGE_TICKS:
             mask[begin:end] = True
     for begin, end in runs(mask, True):
         if end - begin < _BURST_TICKS:
             mask[begin:end] = False
-    return mask
+    return over.max(1), mask
