@@ -97,7 +97,7 @@ class SyncPipeline:
         timeline = self._timeline(tokens, vocal, track >= 0, speech, look)
         result = self._measure(tokens, vocal, track >= 0, speech, timeline)
         report = ScoreReport.from_timeline(str(path), result, timeline, len(found.prompts))
-        report.audio_track = number
+        report.audio_track, report.audio = number, None if audio is None else str(audio)
         report.tracks = self._every_face(found, chosen, timeline, tokens, speech)
         if not (track >= 0).any():
             report.words = "no face found: cannot tell"
@@ -412,7 +412,8 @@ class SyncPipeline:
             elif summary.seen >= LEAST_JUDGED:  # on its own ticks and the sound around: a file may have hundreds
                 near = slice(max(summary.first - REACH, 0), summary.last + 1 + REACH)
                 own = self._track_timeline(found, summary.track_id, audio, speech, near)
-            rows.append(face_row(summary, found.reduction, own, summary.track_id in chosen))
+            chose, moves = summary.track_id in chosen, found.moves(summary.track_id)
+            rows.append(face_row(summary, found.reduction, own, chose, moves))
         return rows
 
     def _vocal_of(self, found: Found, track: np.ndarray, chosen: Sequence[int], width: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from av.audio.resampler import AudioResampler
 from ...synclip_core.clock import FPS, RATE, TICK
 from ...synclip_core.errors import SyncLipError
 from ...synclip_core.media.audio import NativeAudio
+from ...synclip_core.media.downmix import to_mono
 from ...synclip_core.media.encode import LAYOUTS
 from ...synclip_core.media.sound import mono_frame
 from ...synclip_core.media.speech import speech_mask
@@ -18,12 +19,14 @@ BLOCK_S = 10
 
 
 def audio_socket(audio: Any) -> np.ndarray:
-    """AUDIO {waveform [B, C, N], sample_rate} -> float32 [T * 640]; the first of a batch, channels averaged."""
+    """AUDIO {waveform [B, C, N], sample_rate} -> float32 [T * 640]; the first of a batch, channels averaged (of stereo
+    whose channels cancel each other, the left one)."""
     waveform, rate = audio["waveform"], int(audio["sample_rate"])
     if waveform.ndim != 3 or waveform.shape[0] < 1 or waveform.shape[-1] < 1:
         raise SyncLipError(f"audio: expected a waveform [batch, channels, samples], got {list(waveform.shape)}.")
-    mono = waveform[0].detach().cpu().float().mean(0).numpy()
-    sound = np.concatenate(list(_resampled(np.nan_to_num(mono), rate)))
+    samples = np.nan_to_num(waveform[0].detach().cpu().float().numpy())
+    mono = to_mono(samples, [f"channel {k}" for k in range(len(samples))])
+    sound = np.concatenate(list(_resampled(mono, rate)))
     ticks = max(1, round(len(mono) / rate * FPS))
     return np.pad(sound, (0, max(0, ticks * TICK - len(sound))))[: ticks * TICK].clip(-1, 1)
 

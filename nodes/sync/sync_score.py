@@ -1,16 +1,22 @@
 """Sync Score: the shortest way from a video to a verdict."""
 
 import os
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
+from ...synclip_core.clock import RATE
 from ...synclip_core.media.audio import read_audio
 from ...synclip_core.sync.plot import draw_report, worst_frames
 from ..shared import sockets
 from ..shared.managed_model import ManagedModel, bundled
 from ..shared.progress import check_cancel, follower
-from ..shared.video_input import video_file, video_name
+from ..shared.sound import audio_socket
+from ..shared.video_input import temporary_file, video_file, video_name
 from .score_output import outputs, score_output
 
 
@@ -32,6 +38,12 @@ class SyncScore(io.ComfyNode):
                 ),
                 io.Combo.Input("missing", options=sockets.MISSING, default="hold", tooltip=sockets.MISSING_TOOLTIP),
                 sockets.max_lag_input(),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="Judged instead of the video's own sound, from its first frame on: a voice without its "
+                    "music, or a dub.",
+                ),
             ],
             outputs=outputs(),
             is_output_node=True,
@@ -44,11 +56,25 @@ class SyncScore(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, video: Any, face: str, missing: str, max_lag: int, model: ManagedModel | None = None
+        cls, video: Any, face: str, missing: str, max_lag: int, model: ManagedModel | None = None, audio: Any = None
     ) -> io.NodeOutput:
         pipeline = (model or bundled()).pipeline(face=face, missing=missing, max_lag=max_lag)
-        with video_file(video) as path:
-            report = pipeline.score(path, progress=follower())
-            waveform, thumbnails = read_audio(path), worst_frames(report, each=check_cancel)
+        with video_file(video) as path, _sound_file(audio) as sound:
+            report = pipeline.score(path, progress=follower(), audio=sound)
+            waveform, thumbnails = read_audio(sound or path), worst_frames(report, each=check_cancel)
         report.file = os.path.basename(video_name(video))
+        report.audio = None if audio is None else "audio"  # the socket's name: the file is gone
         return score_output(cls, report, draw_report(report, waveform, thumbnails))
+
+
+@contextmanager
+def _sound_file(audio: Any) -> Iterator[Path | None]:
+    """AUDIO as a file that lives as long as the block; None where nothing is connected."""
+    if audio is None:
+        yield None
+        return
+    with temporary_file(".wav") as path:
+        with wave.open(str(path), "wb") as out:
+            out.setparams((1, 2, RATE, 0, "NONE", ""))
+            out.writeframes((audio_socket(audio) * 32767).round().astype("<i2").tobytes())
+        yield path

@@ -14,7 +14,7 @@ from .shared import exit_codes, table
 from .shared.csv_file import write_csv
 from .shared.each_file import each_file, out_paths
 from .shared.inputs import expand
-from .shared.options import add_pipeline_options, make_pipeline
+from .shared.options import add_pipeline_options, make_pipeline, still_choice
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,6 +28,20 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--json", action="store_true", help="one JSON array on stdout, an object per file")
     parser.add_argument("--csv", metavar="FILE", help="also write a table, a row per file")
     parser.add_argument("--plot", metavar="OUT.png", help="also draw each file; several files give OUT-NAME.png")
+    parser.add_argument(
+        "--audio",
+        metavar="FILE",
+        help="judge the sound of this file instead, from the first frame on (a voice without its music, a dub)",
+    )
+    parser.add_argument(
+        "--still",
+        action="append",
+        default=[],
+        type=still_choice,
+        metavar="FACE",
+        help="a face that should not talk, by a point X,Y on it in pixels, or others: every face but the judged one; "
+        "may be given several times",
+    )
     add_pipeline_options(parser)
     parser.set_defaults(run=run)
 
@@ -44,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([report.to_json() for report in reports], allow_nan=False))
     else:
         table.write(table.render(reports, colour=table.coloured(sys.stdout)))
-        if len(reports) == 1 and reports[0].verdict.startswith("audio_"):
+        if len(reports) == 1 and reports[0].verdict.startswith("audio_") and not args.audio:
             target = Path(reports[0].file)
             table.write(f"\nTo repair it: synclip align {target} -o {target.stem}-aligned{target.suffix}")
     if args.csv:
@@ -56,13 +70,16 @@ def run(args: argparse.Namespace) -> int:
 
 def score_files(args: argparse.Namespace, files: list[str | SyncLipError]) -> list[ScoreReport]:
     """A report for every entry of `expand`, in order; what a file does wrong stays in its own report."""
+    from ..sync.still import check_still
+
     pipeline = None
 
     def score(file: str, progress: Callable[..., None]) -> ScoreReport:
         nonlocal pipeline
         pipeline = pipeline or make_pipeline(args)  # once, and only when there is a file to look at
-        report = pipeline.score(file, progress=progress)
+        report = pipeline.score(file, progress=progress, **({"audio": args.audio} if args.audio else {}))
         report.file = file
+        check_still(report, args.still)
         return report
 
     return each_file(files, score, ScoreReport.failed)

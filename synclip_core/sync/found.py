@@ -8,6 +8,7 @@ from ..faces.selection import TrackCollector
 from ..faces.track_output import TrackChunk
 from ..models.visual_encoder import VOCAL
 from .along.look import face_look, lay
+from .along.stretches import mouth_moves
 
 
 class Found:
@@ -53,3 +54,10 @@ class Found:
         """The same with the vocal prompts alone, [n, width]."""
         ticks, valid, prompts = self.track(track_id)
         return ticks, valid, prompts[:, self.keep.index(VOCAL)]
+
+    def moves(self, track_id: int) -> list[tuple[float, float]]:
+        """From when to when [s] the mouth of a track moves as in speech."""
+        ticks, valid, _ = self.track(track_id)
+        seen = np.zeros(self.ticks, bool)
+        seen[ticks[valid]] = True
+        return mouth_moves(lay(self.ticks, self.looks[track_id]), seen)

@@ -34,7 +34,7 @@ def save_plot(report: ScoreReport, path: str | os.PathLike[str]) -> None:
         from ..media.audio import read_audio
 
         try:
-            waveform = read_audio(report.file)
+            waveform = read_audio(report.audio or report.file, track=report.audio_track or 0)
             thumbnails = worst_frames(report)
         except SyncLipError:  # no audio track, say; the report itself tells what is wrong
             pass

@@ -36,6 +36,8 @@ JSON_KEYS = (
     "contrast",
     "audio_track",
     "tracks",
+    "audio",
+    "still",
 )
 
 
@@ -49,8 +51,10 @@ class ScoreReport:
     reason: why, where the answer is not plainly "in sync". stretches: the file along its time, `sync.stretches.Stretch`
     as plain data; drift_ms_per_s: of a file whose lag changes steadily; worst_lag_ms: the largest of any stretch;
     follows: share of the judged seconds in which the lips follow the voice. audio_track: that was judged, from 0.
+    audio: the other file whose sound was judged, None: the file's own.
     tracks: every face that was followed, `sync.speakers.face_row`: where, from when to when [s], its own verdict
-    and lag, and whether the file's verdict is about it.
+    and lag, when its mouth moves, and whether the file's verdict is about it.
+    still: of faces that should not talk, `sync.still.check_still`: whether and when their mouths move.
     duration_s: of the video. faces: number of face tracks seen.
     windows: `sync.Window.to_dict()` of each stretch: start_s, end_s, lag_frames (None where the stretch has nothing to
     go by), confidence, speech (share, 0..1), and more. Times in seconds from the first video frame.
@@ -80,6 +84,8 @@ class ScoreReport:
     contrast: float | None = None
     audio_track: int | None = None
     tracks: list[dict[str, Any]] = field(default_factory=list)
+    audio: str | None = None
+    still: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

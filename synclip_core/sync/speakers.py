@@ -1,5 +1,6 @@
 """Who of several faces talks: each face track measured against the voice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,9 +89,15 @@ def face_score(
     )
 
 
-def face_row(summary: TrackSummary, reduction: float, timeline: Timeline | None, chosen: bool) -> dict[str, Any]:
+def face_row(
+    summary: TrackSummary,
+    reduction: float,
+    timeline: Timeline | None,
+    chosen: bool,
+    moves: Sequence[tuple[float, float]] = (),
+) -> dict[str, Any]:
     """One face of a file as `ScoreReport.tracks` and --json give it. timeline: None where it was not judged; chosen:
-    the file's verdict is about this face."""
+    the file's verdict is about this face; moves: from when to when [s] its mouth moves as in speech."""
     x, y = (float(v) / reduction for v in summary.centre)
     lag = None if timeline is None else timeline.lag_frames
     return {
@@ -103,4 +110,5 @@ def face_row(summary: TrackSummary, reduction: float, timeline: Timeline | None,
         "lag_ms": None if lag is None else round(lag * FRAME_MS),
         "confidence": None if timeline is None or timeline.confidence is None else round(timeline.confidence, 4),
         "chosen": chosen,
+        "moves": [list(span) for span in moves],
     }

@@ -77,6 +77,16 @@ def test_score_equals_the_library(server, pipeline, early, name, node, clip):
     assert said == want
 
 
+def test_sync_score_judges_the_sound_that_is_connected(server, early):
+    """The sound of the file whose audio is 200 ms early, on the picture of the other."""
+    graph = workflow("score_video", n1__file="speech.mp4")
+    graph["8"] = {"class_type": "LoadVideo", "inputs": {"file": "early.mp4"}}
+    graph["9"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["8", 0]}}
+    graph["2"]["inputs"]["audio"] = ["9", 1]
+    said = server.run(graph)["2"]["synclip_report"][0]
+    assert (said["verdict"], said["lag_frames"], said["audio"]) == ("audio_early", 5, "audio")
+
+
 def test_sync_score_shows_its_picture(server):
     outputs = server.run(workflow("score_video"))
     picture = np.asarray(Image.open(server.saved(outputs, "2")).convert("RGB"))

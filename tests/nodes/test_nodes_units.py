@@ -191,3 +191,11 @@ def test_attributes_panel_of_many_labels_shows_the_likeliest(pack):
     rows = panel.shown_rows(report.labels)
     assert len(rows) == panel.SHOWN and {0, 30} <= set(rows) and rows == sorted(rows)
     assert panel.draw_attributes(report).height == panel.HEAD + panel.SHOWN * panel.ROW + panel.FOOT
+
+
+def test_a_channel_that_is_the_other_inverted_does_not_silence_a_sound(pack):
+    left = 0.5 * torch.sin(torch.arange(16000) / 5)
+    heard = pack("shared.sound").audio_socket({"waveform": torch.stack([left, -left])[None], "sample_rate": 16000})
+    assert np.allclose(heard, left, atol=1e-6)
+    mean = pack("shared.sound").audio_socket({"waveform": torch.stack([left, 0 * left])[None], "sample_rate": 16000})
+    assert np.allclose(mean, left / 2, atol=1e-6)

@@ -39,7 +39,7 @@ GROUPS = (
     Group("head_tilt", "single", ("tilted_left", "upright", "tilted_right")),
 )
 DEFINITIONS = {
-    "speech": "the sound holds speech (media/speech.py), 3 ticks around each change left out; on GRID a word "
+    "speech": "the sound holds speech (media/speech), 3 ticks around each change left out; on GRID a word "
     "must also be spoken by the word times, and frames where the two disagree are left out",
     "mouth": f"gap of the inner lips (mesh points 13, 14) at least {OPEN:g} of the width between their "
     "corners (78, 308)",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ...files.table import write_rows
 from ...sync.report import JSON_KEYS, ScoreReport
 
-LISTS = ("windows", "stretches", "tracks")
+LISTS = ("windows", "stretches", "tracks", "still")
 COLUMNS = [key for key in JSON_KEYS if key not in LISTS] + ["timeline"]
 
 

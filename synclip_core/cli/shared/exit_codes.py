@@ -24,7 +24,7 @@ _OF_VERDICT = {
 
 HELP = (
     "exit codes: 0 all in sync (or done), 1 something is wrong with some (out of sync, drifting, mixed, not "
-    "following), 2 wrong usage, 3 some could not be judged, "
+    "following, a face of --still that moves), 2 wrong usage, 3 some could not be judged, "
     "4 some failed, 130 stopped by Ctrl-C. With several files the worst counts: 4, then 3, then 1."
 )
 
@@ -38,4 +38,11 @@ RENDER_HELP = "exit codes: 0 all rows done, 2 wrong usage, 4 some failed or coul
 
 def exit_code(reports: Iterable[ScoreReport]) -> int:
     """The code for a run over several files; codes grow with how bad things are, so the worst is the largest."""
-    return max((_OF_VERDICT[report.verdict] for report in reports), default=IN_SYNC)
+    return max((max(_OF_VERDICT[report.verdict], _of_still(report)) for report in reports), default=IN_SYNC)
+
+
+def _of_still(report: ScoreReport) -> int:
+    """Of the faces that should not talk."""
+    if any(row["moves"] is None for row in report.still):
+        return CANNOT_TELL
+    return OUT_OF_SYNC if any(row["moves"] or row["follows"] for row in report.still) else IN_SYNC

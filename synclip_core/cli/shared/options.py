@@ -55,6 +55,13 @@ def tolerance_choice(text: str) -> Any:
     return _checked(parse_tolerance, text)
 
 
+def still_choice(text: str) -> str:
+    """argparse type, see sync.still."""
+    from ...sync.still import parse_still
+
+    return _checked(parse_still, text)
+
+
 def _checked(parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)

@@ -54,9 +54,17 @@ def render(reports: Sequence[ScoreReport], width: int | None = None, colour: boo
     lines += ["", *notes] if notes else []
     if len(reports) > 1:
         lines += ["", summary(reports)]
-    elif len(reports[0].tracks) > 1:
-        lines += ["", *faces(reports[0])]
+    else:
+        lines += ["", *sound(reports[0])] if sound(reports[0]) else []
+        lines += ["", *faces(reports[0])] if len(reports[0].tracks) > 1 else []
     return "\n".join(lines)
+
+
+def sound(report: ScoreReport) -> list[str]:
+    """Which sound was judged, where it is not the first of the file itself: "sound: voice.wav"."""
+    track = f"audio track {report.audio_track}" if report.audio_track else ""
+    named = ", ".join(filter(None, (report.audio, track)))
+    return [f"sound: {named}"] if named else []
 
 
 def faces(report: ScoreReport) -> list[str]:

@@ -29,6 +29,7 @@ _GAP = 2  # ticks: a refreshed key frame of a still picture moves for a moment
 _AGAIN = 0.8  # probability that a stretch has a lag that the file has elsewhere
 STANDS_OUT = 6.0  # robust deviations: another person's voice stayed under 5.3 on 126 pairs of clips (val)
 MOUTH = 0.012  # spread of the lips' gap over a second, of the face's height: 3 of 4 spoken seconds have more
+_AROUND, MOVES_TICKS = 12, 25  # ticks
 LEAST = {NO_FACE: 25, NO_SPEECH: 50, MOVES_IN_SILENCE: 50}  # ticks; what is shorter is a pause, no stretch
 _SHORT = 10  # ticks: shorter remains between stretches go to a neighbour
 
@@ -105,9 +106,16 @@ def moving_mouth(look: np.ndarray, valid: np.ndarray) -> np.ndarray:
     gap = np.where(valid, np.nan_to_num(look[:, OPEN]), 0.0)
     if len(gap) < 25:
         return np.zeros(len(gap), bool)
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(gap, 12, mode="edge"), 25)
-    whole = np.lib.stride_tricks.sliding_window_view(np.pad(valid, 12, mode="edge"), 25).all(1)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(gap, _AROUND, mode="edge"), 25)
+    whole = np.lib.stride_tricks.sliding_window_view(np.pad(valid, _AROUND, mode="edge"), 25).all(1)
     return np.asarray((windows.std(1) > MOUTH) & whole)
+
+
+def mouth_moves(look: np.ndarray, valid: np.ndarray) -> list[tuple[float, float]]:
+    """From when to when [s] the lips open and close as they do in speech, for 1 s or more: `moving_mouth` feels a
+    movement half a second before and after it, which is taken off."""
+    spans = [(begin + _AROUND, end - _AROUND) for begin, end in runs_of(moving_mouth(look, valid), True)]
+    return [(round(a / FPS, 2), round(b / FPS, 2)) for a, b in spans if b - a >= MOVES_TICKS]
 
 
 @dataclass(frozen=True)
