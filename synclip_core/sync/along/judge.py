@@ -1,6 +1,6 @@
 """The truth along a clip: tokens in, stretches, verdict, words and reason out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,9 +61,12 @@ def judge(
     evidence: Evidence | None = None,
     tolerance: Tolerance = EBU,
     reach: int = REACH,
+    sounds: np.ndarray | None = None,
 ) -> Timeline:
     """audio, vocal: [T, D] tokens at 25 fps; valid, speech: bool [T], None means all; look: [T, 5] (`sync.look`), None:
-    nothing is known of the picture. reach: frames, lags up to this are searched. Never fails on short clips."""
+    nothing is known of the picture. reach: frames, lags up to this are searched. sounds: bool [T], ticks that are not
+    silent: a song is no speech to the detector, so where there is next to none they are judged, and of them a match is
+    believed and nothing else. Never fails on short clips."""
     length = len(audio)
     if not length:
         return Timeline(CANNOT_TELL, "too short: cannot tell", "too short", [], None, 0.0, None, None)
@@ -72,12 +75,17 @@ def judge(
     seen_as = np.full((length, WIDTH), np.nan, np.float32)
     if look is not None and look.shape == seen_as.shape:
         seen_as = look
-    masks = Masks(face, talk, still_ticks(seen_as, face), moving_mouth(seen_as, face))
-    usual = face & ~masks.still
+    still, moves = still_ticks(seen_as, face), moving_mouth(seen_as, face)
+    usual = face & ~still
     quality = _median(seen_as[usual, SIZE]), _median(seen_as[usual, TURN])
-    for weak in (False, True):
-        nats = pair_nats(audio, vocal, usual, talk, known, reach, weak)
+    heard = [(talk, False), (talk, True)]
+    song = None if sounds is None or (talk & face).sum() / FPS >= MIN_S else as_mask(sounds, length, "sounds")
+    for mask, weak in heard if song is None else [(song, False), *heard]:
+        masks = Masks(face, mask, still, moves)
+        nats = pair_nats(audio, vocal, usual, mask, known, reach, weak)
         stretches = find_stretches(nats, find_runs(nats), masks, known, tolerance, quality, WEAK_COST if weak else 0.0)
+        if mask is song:
+            stretches = [replace(s, state=CANNOT_TELL) if s.state == NOT_FOLLOWING else s for s in stretches]
         if any(s.state in MATCHED for s in stretches):
             break
     verdict = verdict_of(stretches)

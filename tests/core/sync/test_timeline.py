@@ -113,6 +113,17 @@ def test_short_clips_never_fail(ticks: int) -> None:
     assert found.verdict == "cannot_tell" and found.words == "too short: cannot tell"
 
 
+def test_a_song_is_believed_where_it_matches_and_nowhere_else() -> None:
+    none, sounds = np.zeros(500, bool), np.ones(500, bool)
+    lags = np.where(np.arange(500) < 250, -6, np.nan)
+    found = told(lags, speech=none, sounds=sounds)
+    assert [s.state for s in found.stretches] == ["audio_late", "cannot_tell"] and found.lag_frames == -6
+    assert told(lags, speech=none).reason == told(lags, speech=none, sounds=none).reason == "no reliable speech"
+    other = told(np.full(500, np.nan), speech=none, sounds=sounds)
+    assert (other.verdict, other.reason) == ("cannot_tell", "no reliable speech")
+    assert told(lags, speech=sounds, sounds=sounds).stretches[1].state == "does_not_follow"
+
+
 def test_contrast_does_not_know_how_loud_a_voice_is() -> None:
     band = np.random.default_rng(0).standard_normal((80, 31)).astype(np.float32)
     plain = contrasts(band)
