@@ -41,7 +41,7 @@ from .sync.found import Found
 from .sync.measure import SyncResult, measure_sync
 from .sync.report import ScoreReport
 from .sync.speakers import FaceScore, face_row, face_score
-from .tokens.audio_stream import CONTEXT, TICK, AudioTokenStream, adapted, in_spans, with_context
+from .tokens.audio_stream import CONTEXT, TICK, AudioTokenStream, AudioTokenStreams, adapted, in_spans, with_context
 from .tokens.streams import TokenStreams
 
 Progress = Callable[[int, int], None]
@@ -186,11 +186,15 @@ class SyncPipeline:
 
     def audio_tokens(self, waveform: np.ndarray) -> np.ndarray:
         """waveform: float32 [T * 640], 16 kHz mono. Returns float32 [T, dim], L2-normalised, as `tokens` does."""
-        stream = AudioTokenStream(self.model, self.context)
+        return self.hear(waveform, [self.context])[0]
+
+    def hear(self, waveform: np.ndarray, kinds: Sequence[bool] = (False, True)) -> list[np.ndarray]:
+        """`audio_tokens` of several kinds, for each of which `context` is given, of a sound that is heard once."""
+        streams = AudioTokenStreams(self.model, kinds)
         blocks = (waveform[i : i + 10 * RATE] for i in range(0, len(waveform), 10 * RATE))
         for piece in with_context(blocks):
-            stream.push(piece)
-        return normalise(stream.finish()).cpu().numpy()
+            streams.push(piece)
+        return [normalise(tokens).cpu().numpy() for tokens in streams.finish()]
 
     @torch.inference_mode()
     def layer_tokens(self, layers: Sequence[torch.Tensor]) -> np.ndarray:

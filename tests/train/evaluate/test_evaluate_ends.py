@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 from fake_provider import FakeProvider, TwoKinds, make_data
 
 import synclip_core
+from synclip_core.checkpoint import save_checkpoint
 from synclip_core.demo import CLIP
 from synclip_core.errors import SyncLipError
 from synclip_core.metrics.distance import distance_band
 from synclip_core.metrics.window_lag import window_lag
-from synclip_core.models.config import PROFILES, SyncLipMAEConfig
+from synclip_core.models.config import PROFILES, AudioConfig, ContextConfig, SyncLipMAEConfig, tiny
+from synclip_core.models.synclipmae import SyncLipMAE
 from synclip_core.pipeline import SyncPipeline
 from synclip_core.sync.verdict import SyncThresholds
 from train.evaluate.clips import UNSEEN, Clip
@@ -231,3 +234,17 @@ def test_a_cache_keyed_by_nothing_is_an_error(tmp_path: Path) -> None:
 
 def test_report_is_plain_json(report: dict[str, Any]) -> None:
     json.dumps(report, allow_nan=False)
+
+
+def test_an_evaluation_hears_once_for_both_kinds(tmp_path: Path) -> None:
+    audio = AudioConfig("whisper", align="rows", width=64, depth=2, encoder={"band": 8})
+    model = SyncLipMAE(replace(tiny(), audio=audio, context=ContextConfig(depth=1, kernel=5, width=16)))
+    save_checkpoint(tmp_path / "both.safetensors", model, {})
+    provider = PipelineProvider(tmp_path / "both.safetensors")
+    calls = []
+    provider.pipelines[-1].model.front_end.register_forward_pre_hook(lambda *_: calls.append(1))
+    wave = np.random.default_rng(0).normal(0, 0.1, 640 * 50).astype(np.float32)
+    found = provider.audio_tokens(wave)
+    assert len(calls) == 1 and len(found) == len(provider.views) == 2
+    for own, pipeline in zip(found, provider.pipelines, strict=True):
+        np.testing.assert_allclose(own, pipeline.audio_tokens(wave), atol=1e-6)

@@ -142,6 +142,7 @@ class PipelineProvider:
         loaded = load_checkpoint(checkpoint)
         config = loaded.model.config
         kinds = kinds_of(config)
+        self.contexts = [context for _, context in kinds]
         self.pipelines = [
             SyncPipeline(loaded, device=device, **({} if context else {"context": False})) for _, context in kinds
         ]
@@ -157,7 +158,7 @@ class PipelineProvider:
         return ClipParts(found.prompts, found.track, fit_waveform(read_audio(path), len(found.track)))
 
     def audio_tokens(self, waveform: np.ndarray) -> list[np.ndarray]:
-        return [pipeline.audio_tokens(waveform) for pipeline in self.pipelines]
+        return self.pipelines[-1].hear(waveform, self.contexts)
 
     def vocal_tokens(self, frames: np.ndarray, valid: np.ndarray) -> list[np.ndarray]:
         return [pipeline.vocal_tokens(frames, valid) for pipeline in self.pipelines]
