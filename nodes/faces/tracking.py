@@ -1,20 +1,18 @@
 """A file's chosen face, and a contact sheet that shows what was found."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ...synclip_core.errors import SyncLipError
 from ...synclip_core.faces.crop import decode_side
-from ...synclip_core.faces.selection import Choice, TrackCollector, select_tracks
+from ...synclip_core.faces.selection import Choice
 from ...synclip_core.faces.track_output import TrackChunk, TrackOptions
 from ...synclip_core.faces.tracking import FaceTracker
-from ...synclip_core.media.info import probe
-from ...synclip_core.media.video import SourceFrame, iter_ticks
-from ..shared.progress import counted
+from ...synclip_core.follow import FacePass
+from ...synclip_core.media.video import SourceFrame
+from ..shared.progress import Bar
 from ..shared.values import Faces
 
 SHOWN, COLUMNS, CELL = 6, 3, 320
@@ -24,48 +22,34 @@ def track_file(
     path: Path, choice: Choice, missing: str, crop_size: int, margin: float, device: str
 ) -> tuple[Faces, Image.Image]:
     """The faces of a video, followed in one pass, and a picture of some frames with boxes around them."""
-    info = probe(path)
-    if not info.has_video:
-        raise SyncLipError(f"{path}: no video track; expected a video with a face.")
-    reader = iter_ticks(path, max_side=None if margin else decode_side(crop_size))
-    wanted = {int((k + 0.5) * reader.expected / SHOWN) for k in range(SHOWN)}
     shown: dict[int, Image.Image] = {}
-    collector = TrackCollector()
     chunks: list[TrackChunk] = []
-    shape: tuple[int, ...] = (info.height, info.width)
+    bar = Bar()
 
-    def watched() -> Iterator[tuple[int, SourceFrame]]:
-        nonlocal shape
-        for tick, frame in counted(reader, reader.expected, lambda pair: pair[1].image):
-            shape = frame.image.shape
-            if tick in wanted:
-                shown[tick] = Image.fromarray(frame.image)
-                shown[tick].thumbnail((CELL * 2, CELL * 2))
-            yield tick, frame
+    def look(tick: int, expected: int, frame: SourceFrame) -> None:
+        bar.show(tick + 1, max(expected, tick + 1), lambda: frame.image)
+        if tick in {int((k + 0.5) * expected / SHOWN) for k in range(SHOWN)}:
+            shown[tick] = Image.fromarray(frame.image)
+            shown[tick].thumbnail((CELL * 2, CELL * 2))
 
-    try:
-        for chunk in FaceTracker(TrackOptions(crop_size, margin, missing=missing), device=device).run(watched()):
-            collector.add(chunk)
-            chunks.append(chunk)
-    finally:
-        reader.close()
-    scale = info.width / shape[1]
-    if isinstance(choice, tuple):
-        choice = (choice[0] / scale, choice[1] / scale)
-    chosen = select_tracks(collector.summaries(), choice)
+    tracker = FaceTracker(TrackOptions(crop_size, margin, missing=missing), device=device)
+    with FacePass(path, tracker, None if margin else decode_side(crop_size), look) as found:
+        chunks += found
+    info, scale = found.info, found.info.width / found.shape[1]
+    chosen = found.choose(choice)
     faces = Faces(
         chunks=[_scaled(chunk, scale) for chunk in chunks if chunk.track_id in chosen],
-        ticks=len(reader.map),
-        frame_ticks=reader.map.ticks,
+        ticks=len(found.map),
+        frame_ticks=found.map.ticks,
         fps=info.fps,
-        seen=len(collector.summaries()),
+        seen=len(found.summaries()),
         size=crop_size,
         margin=margin,
         height=info.height,
         width=info.width,
-        warnings=list(reader.warnings),
+        warnings=list(found.warnings),
     )
-    return faces, contact_sheet(shown, chunks, chosen, shape[1])
+    return faces, contact_sheet(shown, chunks, chosen, found.shape[1])
 
 
 def _scaled(chunk: TrackChunk, scale: float) -> TrackChunk:

@@ -14,7 +14,7 @@ from .shared import exit_codes, table
 from .shared.csv_file import write_csv
 from .shared.each_file import each_file, out_paths
 from .shared.inputs import expand
-from .shared.options import add_pipeline_options, make_pipeline, still_choice
+from .shared.options import add_pipeline_options, make_pipeline, positive, still_choice
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,11 +42,24 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="a face that should not talk, by a point X,Y on it in pixels, or others: every face but the judged one; "
         "may be given several times",
     )
+    group = parser.add_argument_group("many files")
+    group.add_argument("--jobs", type=positive, default=1, metavar="N", help="files at a time, each in its own process")
+    group.add_argument(
+        "--out",
+        metavar="FILE",
+        help="a row per file, appended as it is known, instead of the table: FILE.jsonl, FILE.csv, or FILE.parquet (a "
+        "folder of parts, by pyarrow); a file that kills its process costs its own row alone",
+    )
+    group.add_argument("--resume", action="store_true", help="go on with --out: files that have a row are left out")
     add_pipeline_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.out:
+        return _run_to_rows(args)
+    if args.resume:
+        raise SyncLipError("--resume goes on with the rows of --out FILE; give that too")
     files = expand(args.files)
     for out in (args.csv, args.plot):
         if out:
@@ -70,6 +83,10 @@ def run(args: argparse.Namespace) -> int:
 
 def score_files(args: argparse.Namespace, files: list[str | SyncLipError]) -> list[ScoreReport]:
     """A report for every entry of `expand`, in order; what a file does wrong stays in its own report."""
+    if args.jobs > 1:
+        from .many.run import score_all
+
+        return score_all(args, files)
     from ..sync.still import check_still
 
     pipeline = None
@@ -83,6 +100,17 @@ def score_files(args: argparse.Namespace, files: list[str | SyncLipError]) -> li
         return report
 
     return each_file(files, score, ScoreReport.failed)
+
+
+def _run_to_rows(args: argparse.Namespace) -> int:
+    if args.json or args.csv or args.plot:
+        raise SyncLipError("--out writes the rows as they come; --json, --csv and --plot are for runs without it")
+    if not Path(args.out).is_dir():  # Parquet of a run before is a folder
+        check_folder(args.out)
+    from .many.run import score_to_rows
+
+    with contextlib.redirect_stdout(sys.stderr):
+        return score_to_rows(args, expand(args.files))
 
 
 def _write_plots(plot: str, reports: list[ScoreReport]) -> None:

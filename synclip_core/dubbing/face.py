@@ -1,17 +1,16 @@
 """The face to dub, followed through a video once: where it is at every tick, and a picture of it to hold on to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import SyncLipError
-from ..faces.selection import Choice, TrackCollector, select_tracks
+from ..faces.selection import Choice
 from ..faces.track_output import TrackOptions
 from ..faces.tracking import FaceTracker
-from ..media.info import probe
-from ..media.video import SourceFrame, iter_ticks
+from ..follow import FacePass, SurestPicture
+from ..media.video import SourceFrame
 
 Watch = Callable[[int, int, np.ndarray], None]  # tick, ticks expected, picture
 MARGIN = 8 / 112  # around the canonical square: what train.prepare writes
@@ -55,47 +54,36 @@ def follow_face(
 ) -> FacePath:
     """One pass over the file, a bounded number of pictures in memory. Raises SyncLipError where there is no video or,
     with missing="error", no face somewhere."""
-    info = probe(path)
-    if not info.has_video:
-        raise SyncLipError(f"{path}: no video track; expected a video with a face to dub")
-    reader = iter_ticks(path)
-    collector = TrackCollector()
     rows: dict[int, list[tuple[np.ndarray, ...]]] = {}
-    best: dict[int, tuple[float, np.ndarray]] = {}
+    best = SurestPicture()
 
-    def watched() -> Iterator[tuple[int, SourceFrame]]:
-        for tick, frame in reader:
-            if watch is not None:
-                watch(tick, reader.expected, frame.image)
-            yield tick, frame
+    def look(tick: int, expected: int, frame: SourceFrame) -> None:
+        if watch is not None:
+            watch(tick, expected, frame.image)
 
-    try:
-        for chunk in FaceTracker(TrackOptions(size, margin, missing=missing), device=device).run(watched()):
-            collector.add(chunk)
+    tracker = FaceTracker(TrackOptions(size, margin, missing=missing), device=device)
+    with FacePass(path, tracker, look=look, what="a video with a face to dub") as faces:
+        for chunk in faces:
             rows.setdefault(chunk.track_id, []).append((chunk.ticks, chunk.valid, chunk.transforms, chunk.landmarks))
-            surest = int(chunk.score.argmax())
-            if chunk.score[surest] > best.get(chunk.track_id, (-1.0, None))[0]:
-                best[chunk.track_id] = float(chunk.score[surest]), chunk.crops[surest].copy()
-    finally:
-        reader.close()
-    count = len(reader.map)
+            best.add(chunk)
+    count = len(faces.map)
     path_of = FacePath(
         track=np.full(count, -1, np.int64),
         seen=np.zeros(count, bool),
         transforms=np.zeros((count, 2, 3), np.float32),
         landmarks=np.zeros((count, 468, 2), np.float32),
-        shown=reader.map.frames,
-        ticks=reader.map.ticks,
+        shown=faces.map.frames,
+        ticks=faces.map.ticks,
         pictures={},
         size=size,
         margin=margin,
-        height=info.height,
-        width=info.width,
-        warnings=list(reader.warnings),
+        height=faces.info.height,
+        width=faces.info.width,
+        warnings=list(faces.warnings),
     )
-    for track_id in select_tracks(collector.summaries(), choice):
+    for track_id in faces.choose(choice):
         ticks, seen, transforms, landmarks = map(np.concatenate, zip(*rows[track_id], strict=True))
         path_of.track[ticks], path_of.seen[ticks] = track_id, seen
         path_of.transforms[ticks], path_of.landmarks[ticks] = transforms, landmarks
-        path_of.pictures[track_id] = best[track_id][1]
+        path_of.pictures[track_id] = best[track_id]
     return path_of

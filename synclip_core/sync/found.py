@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..faces.selection import TrackCollector
+from ..faces.selection import TrackSummary
 from ..faces.track_output import TrackChunk
+from ..follow import SurestPicture
 from ..models.visual_encoder import VOCAL
 from .along.look import face_look, lay
 from .along.stretches import mouth_moves
@@ -17,11 +18,10 @@ class Found:
     def __init__(self, keep: Sequence[int]) -> None:
         self.keep = list(keep)
         self.ticks = 0
-        self.shape: tuple[int, ...] = (1, 1)
         self.reduction = 1.0  # of the frames against the file's size
-        self.collector = TrackCollector()
+        self.summaries: list[TrackSummary] = []
         self.warnings: list[str] = []
-        self.pictures: dict[int, tuple[float, np.ndarray]] = {}  # the surest crop of each track, after its score
+        self.pictures = SurestPicture()
         self.prompts: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
         self.looks: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
         self.last_crop: dict[int, np.ndarray] = {}
@@ -31,9 +31,7 @@ class Found:
         before = self.last_crop.get(chunk.track_id)
         self.looks.setdefault(chunk.track_id, []).append((chunk.ticks, face_look(chunk, before, self.reduction)))
         self.last_crop[chunk.track_id] = chunk.crops[-1].copy()
-        best = int(chunk.score.argmax())
-        if chunk.score[best] > self.pictures.get(chunk.track_id, (-1.0, None))[0]:
-            self.pictures[chunk.track_id] = float(chunk.score[best]), chunk.crops[best].copy()
+        self.pictures.add(chunk)
 
     def track(self, track_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """ticks [n], valid [n], prompts [n, len(keep), width] of a track."""

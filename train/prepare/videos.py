@@ -27,13 +27,12 @@ from tqdm import tqdm
 from synclip_core.errors import SyncLipError
 from synclip_core.faces import geometry
 from synclip_core.faces.crop import decode_side
-from synclip_core.faces.selection import TrackCollector, select_tracks
 from synclip_core.faces.track_output import TrackChunk
 from synclip_core.faces.tracking import FaceTracker, TrackOptions
 from synclip_core.files.table import read_rows
+from synclip_core.follow import FacePass
 from synclip_core.media.audio import read_audio
 from synclip_core.media.info import probe
-from synclip_core.media.video import iter_ticks
 from train.data.clip import Clip
 from train.data.corpora import CORPORA, corpus_rows
 from train.data.shards import encode_sample, write_shard
@@ -79,15 +78,9 @@ def video_samples(folder: Path, row: dict[str, Any], face: int = FACE) -> list[C
     path, sound = folder / row["file"], folder / row.get("sound", row["file"])
     if not probe(sound).has_audio:
         raise SyncLipError("no audio track")
-    reader = iter_ticks(path, max_side=decode_side(face))
-    collector, chunks = TrackCollector(), []
-    try:
-        for chunk in _tracker(face).run(reader):
-            collector.add(chunk)
-            chunks.append(chunk)
-    finally:
-        reader.close()
-    chosen = select_tracks(collector.summaries(), "auto")
+    with FacePass(path, _tracker(face), decode_side(face)) as faces:
+        chunks = list(faces)
+    chosen = faces.choose("auto")
     if not chosen:
         raise SyncLipError("no face found")
     audio = read_audio(sound)

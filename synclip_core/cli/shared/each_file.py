@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,24 +15,29 @@ T = TypeVar("T")
 
 def each_file(
     files: Sequence[str | SyncLipError],
-    work: Callable[[str, Callable[..., None]], T],
+    work: Callable[..., T],
     failed: Callable[[str, Any], T],
 ) -> list[T]:
-    """An answer for every entry of `inputs.expand`, in order: work(file, progress), or failed(file, why)."""
+    """An answer for every entry of `inputs.expand`, in order: work(file, progress=...), or failed(file, why)."""
     answers: list[T] = []
     for number, file in enumerate(files, 1):
         if isinstance(file, SyncLipError):
             answers.append(failed(getattr(file, "file", ""), file))
             continue
-        try:
-            with bar(f"[{number}/{len(files)}] {table.shorten(Path(file).name, 32)}") as progress:
-                answers.append(work(file, progress))
-        except (SyncLipError, OSError, MemoryError) as error:
-            answers.append(failed(file, str(error) or type(error).__name__))
-        except Exception as error:  # a fault of ours; the other files still get their answer
-            traceback.print_exc()
-            answers.append(failed(file, f"{file}: unexpected {type(error).__name__}: {error}"))
+        with bar(f"[{number}/{len(files)}] {table.shorten(Path(file).name, 32)}") as progress:
+            answers.append(answer(file, partial(work, progress=progress), failed))
     return answers
+
+
+def answer(file: str, work: Callable[[str], T], failed: Callable[[str, Any], T]) -> T:
+    """work(file), or failed(file, why)."""
+    try:
+        return work(file)
+    except (SyncLipError, OSError, MemoryError) as error:
+        return failed(file, str(error) or type(error).__name__)
+    except Exception as error:  # a fault of ours; the other files still get their answer
+        traceback.print_exc()
+        return failed(file, f"{file}: unexpected {type(error).__name__}: {error}")
 
 
 def out_paths(target: str, suffix: str, files: Sequence[str]) -> list[Path]:

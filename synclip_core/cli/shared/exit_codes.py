@@ -37,8 +37,13 @@ RENDER_HELP = "exit codes: 0 all rows done, 2 wrong usage, 4 some failed or coul
 
 
 def exit_code(reports: Iterable[ScoreReport]) -> int:
-    """The code for a run over several files; codes grow with how bad things are, so the worst is the largest."""
+    """The code for a run over several files."""
     return max((max(_OF_VERDICT[report.verdict], _of_still(report)) for report in reports), default=IN_SYNC)
+
+
+def of_verdicts(verdicts: Iterable[str]) -> int:
+    """The same; codes grow with how bad things are, so the worst is the largest."""
+    return max((_OF_VERDICT[verdict] for verdict in verdicts), default=IN_SYNC)
 
 
 def _of_still(report: ScoreReport) -> int:

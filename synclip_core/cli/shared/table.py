@@ -3,7 +3,8 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from ...sync.report import ScoreReport, verdict_words
@@ -53,7 +54,7 @@ def render(reports: Sequence[ScoreReport], width: int | None = None, colour: boo
     ]
     lines += ["", *notes] if notes else []
     if len(reports) > 1:
-        lines += ["", summary(reports)]
+        lines += ["", summary(Counter(report.verdict for report in reports))]
     else:
         lines += ["", *sound(reports[0])] if sound(reports[0]) else []
         lines += ["", *faces(reports[0])] if len(reports[0].tracks) > 1 else []
@@ -79,8 +80,8 @@ def faces(report: ScoreReport) -> list[str]:
     return [*lines[:MOST_FACES], f"and {more} faces more, see --json"] if more > 0 else lines
 
 
-def summary(reports: Sequence[ScoreReport]) -> str:
-    """ "4 files: 2 in sync, 1 out of sync, 1 failed"."""
+def summary(verdicts: Mapping[str, int]) -> str:
+    """Of how many files have each verdict: "4 files: 2 in sync, 1 out of sync, 1 failed"."""
     names = {
         "in_sync": "in sync",
         "audio_early": "out of sync",
@@ -92,9 +93,9 @@ def summary(reports: Sequence[ScoreReport]) -> str:
         "error": "failed",
     }
     counts = dict.fromkeys(names.values(), 0)
-    for report in reports:
-        counts[names[report.verdict]] += 1
-    return f"{len(reports)} files: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    for verdict, count in verdicts.items():
+        counts[names[verdict]] += count
+    return f"{sum(verdicts.values())} files: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
 def write(text: str, stream: TextIO | None = None) -> None:

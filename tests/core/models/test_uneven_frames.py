@@ -12,7 +12,7 @@ import pytest
 import torch
 from comfy_common import ROOT
 
-import synclip_core.pipeline as module
+import synclip_core.pipeline.seeing as module
 from synclip_core.checkpoint import save_checkpoint
 from synclip_core.cli import main
 from synclip_core.demo import CLIP
