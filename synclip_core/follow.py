@@ -26,7 +26,8 @@ class FacePass(Iterator[TrackChunk]):
 
     path: a video. max_side: frames are reduced to it [px], None: as they are. look(tick, expected, frame) is called
     for every tick, in order, on the caller's thread; what it raises ends the pass. info: of `probe`, where it is known.
-    what: for the message where there is no video.
+    what: for the message where there is no video. parts: pictures become RGB where the tracker looks; for a `look` that
+    does not need them whole.
 
     `ticks`, `shape` (of the frames, [H, W]) and `reduction` (of the frames against the file's size) grow along; `map`,
     `warnings` and `summaries` are complete at the end. Close it, or use it in `with`.
@@ -40,12 +41,13 @@ class FacePass(Iterator[TrackChunk]):
         look: Look | None = None,
         info: MediaInfo | None = None,
         what: str = "a video with a face",
+        parts: bool = False,
     ) -> None:
         self.info = info or probe(path)
         if not self.info.has_video:
             raise SyncLipError(f"{path}: no video track; expected {what}")
         self._look = look
-        self._reader = TickReader(path, max_side=max_side)
+        self._reader = TickReader(path, max_side=max_side, parts=parts)
         self.expected = self._reader.expected
         self.ticks = 0
         self.shape: tuple[int, ...] = (1, 1)

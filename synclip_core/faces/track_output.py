@@ -14,6 +14,7 @@ from .detect.face_mesh import landmark_box
 POLICIES = ("hold", "interpolate", "skip", "error")
 PATCH_MARGIN = 0.4  # of the canonical square's side kept around it until the smoothed transform is known
 GAP_MARGIN = 1.0  # the same where the face is missing and the place must be guessed
+KEPT_BYTES = 5 << 20  # pictures up to this size that are converted where they are looked at are kept whole
 PATCH_PIXELS = 4 << 20  # larger patches are box-reduced before they are kept
 
 
@@ -95,6 +96,8 @@ class _Row:
 
 def cut_patch(image: np.ndarray, transform: np.ndarray, margin: float) -> _Patch:
     """The canonical square of `transform`, grown by `margin` on every side, as far as the image goes."""
+    if not isinstance(image, np.ndarray) and image.nbytes <= KEPT_BYTES:  # not converted yet: less will do later
+        return _Patch(image, 0, 0, 1)
     grown = np.array([[-margin, -margin], [1 + margin, -margin], [-margin, 1 + margin], [1 + margin, 1 + margin]])
     corners = geometry.apply(transform, grown)
     height, width = image.shape[:2]

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class SourceFrame:
     """One frame as displayed. index: its number among the decoded frames; time_s: since the first frame.
 
-    image: uint8 [H, W, 3], RGB.
+    image: uint8 [H, W, 3], RGB; from a reader of `parts`, a PicturePart where the picture can be read in parts.
     """
 
     index: int
@@ -65,17 +65,19 @@ class FrameMap:
 class _Held:
     """A decoded frame that is converted when it is first shown."""
 
-    def __init__(self, index: int, time: Fraction, frame: "VideoFrame", reader: PictureReader) -> None:
+    def __init__(self, index: int, time: Fraction, frame: "VideoFrame", reader: PictureReader, parts: bool) -> None:
         self.index = index
         self.time = time
         self._frame: VideoFrame | None = frame
-        self._reader = reader
+        self._reader, self._parts = reader, parts
         self._shown: SourceFrame | None = None
 
     def shown(self) -> SourceFrame:
         if self._shown is None:
             assert self._frame is not None
-            self._shown = SourceFrame(self.index, float(self.time), self._reader(self._frame))
+            image: Any = self._reader.in_parts(self._frame) if self._parts else None
+            image = self._reader(self._frame) if image is None else image
+            self._shown = SourceFrame(self.index, float(self.time), image)
             self._frame = None
         return self._shown
 
@@ -83,8 +85,8 @@ class _Held:
 class _Decoder:
     """The frames of one video in presentation order with their times; counts what was lost."""
 
-    def __init__(self, path: PathLike, max_side: int | None) -> None:
-        self.path = path
+    def __init__(self, path: PathLike, max_side: int | None, parts: bool = False) -> None:
+        self.path, self.parts = path, parts
         self.span = video_span(path)
         self.skipped = 0
         self.warnings: list[str] = []
@@ -106,7 +108,7 @@ class _Decoder:
             for frame in decoded(container, stream, self._lost):
                 stamp = frame.pts if frame.pts is not None else frame.dts
                 time = times.place(None if stamp is None or base is None else stamp * base)
-                yield _Held(index, time, frame, self._pictures)  # type: ignore[arg-type]
+                yield _Held(index, time, frame, self._pictures, self.parts)  # type: ignore[arg-type]
                 index += 1
         if times.last is None:
             reason = f" ({self.warnings[0]})" if self.warnings else ""
@@ -151,14 +153,17 @@ class FrameReader(Iterator[SourceFrame]):
 class TickReader(Iterator[tuple[int, SourceFrame]]):
     """Iterator over (tick, frame). `map` grows along; `warnings` and `skipped` are complete at its end.
 
-    `expected` is the number of ticks that the file announces; a damaged file may yield fewer.
+    `expected` is the number of ticks that the file announces; a damaged file may yield fewer. parts: pictures become
+    RGB where they are looked at (picture.PicturePart), for who looks at a part of them.
     """
 
-    def __init__(self, path: PathLike, fps: Fraction | float = TICK_RATE, max_side: int | None = None) -> None:
+    def __init__(
+        self, path: PathLike, fps: Fraction | float = TICK_RATE, max_side: int | None = None, parts: bool = False
+    ) -> None:
         rate = Fraction(fps).limit_denominator(100_000)
         if not 1 <= rate <= 240:
             raise SyncLipError(f"fps={fps}: ticks run at 1 to 240 a second.")
-        self._decoder = _Decoder(path, max_side)
+        self._decoder = _Decoder(path, max_side, parts)
         self.map = FrameMap(rate)
         self.expected = tick_count(self._decoder.span.duration, rate)
         self._ticks = self._run(rate)

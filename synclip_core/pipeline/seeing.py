@@ -67,7 +67,7 @@ class Eye:
                 watch(chunk)
 
         side, what = decode_side(self.options.crop_size), "a video with a face and a voice"
-        with shared_cores(2), FacePass(path, self._tracker, side, look, info, what) as faces:
+        with shared_cores(2), FacePass(path, self._tracker, side, look, info, what, parts=True) as faces:
             with Behind(encode, keep_prompts) as encoding:
                 for chunk in faces:
                     found.reduction = faces.reduction  # how a face looks depends on it

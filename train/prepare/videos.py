@@ -78,7 +78,7 @@ def video_samples(folder: Path, row: dict[str, Any], face: int = FACE) -> list[C
     path, sound = folder / row["file"], folder / row.get("sound", row["file"])
     if not probe(sound).has_audio:
         raise SyncLipError("no audio track")
-    with FacePass(path, _tracker(face), decode_side(face)) as faces:
+    with FacePass(path, _tracker(face), decode_side(face), parts=True) as faces:
         chunks = list(faces)
     chosen = faces.choose("auto")
     if not chosen:

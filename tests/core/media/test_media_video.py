@@ -1,19 +1,23 @@
 """Frames and ticks: the map from ticks to source frames is exact, whatever the time stamps do."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from media_clips import click_times, clicks, number_image, read_number, write_clip
+from PIL import Image
 
 from synclip_core.clock import Times, tick_count
+from synclip_core.demo import CLIP
 from synclip_core.errors import SyncLipError
 from synclip_core.media import picture
 from synclip_core.media.audio import read_audio
 from synclip_core.media.info import probe
+from synclip_core.media.picture import PicturePart
 from synclip_core.media.span import video_span
-from synclip_core.media.video import iter_frames, iter_ticks
+from synclip_core.media.video import TickReader, iter_frames, iter_ticks
 
 
 def nearest(times: list[Fraction], tick: int) -> int:
@@ -271,3 +275,36 @@ def test_real_clips_map_frame_by_frame(data_dir):
         reader = iter_ticks(path)
         indices = [f.index for _, f in reader]
         assert indices == list(range(reader.expected)) and not reader.warnings
+
+
+@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (322, 242)])
+def test_parts_of_a_picture_are_those_of_the_whole(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Bit for bit, whatever is asked for first, beyond the borders too."""
+    path, rng = tmp_path / "noise.mp4", np.random.default_rng(0)
+    small = rng.integers(0, 255, (3, 30, 40, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
+        for picture in small:
+            whole = np.asarray(Image.fromarray(picture).resize(size))
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(whole, format="rgb24")))
+        out.mux(stream.encode(None))
+    width, height = size
+    pairs = list(zip(TickReader(path), TickReader(path, parts=True), strict=True))
+    assert len(pairs) == 3
+    for (_, whole_frame), (_, frame) in pairs:
+        whole, part = whole_frame.image, frame.image
+        assert isinstance(part, PicturePart) and part.shape == whole.shape and part.nbytes == whole.nbytes
+        rows, columns = np.linspace(0, height - 1, 32).astype(int), np.linspace(0, width - 1, 32).astype(int)
+        np.testing.assert_array_equal(part[rows[:, None], columns[None]], whole[rows[:, None], columns[None]])
+        for _ in range(6):
+            top, left = int(rng.integers(0, height - 40)), int(rng.integers(0, width - 40))
+            place = slice(top, top + int(rng.integers(1, 200))), slice(left, left + int(rng.integers(1, 200)))
+            np.testing.assert_array_equal(part[place], whole[place])
+        for place in ((slice(0, -5), slice(3, 9)), (slice(50, 20), slice(0, 9)), (slice(0, 9), slice(width - 3, None))):
+            np.testing.assert_array_equal(part[place], whole[place])
+        np.testing.assert_array_equal(np.asarray(part), whole)
+
+
+def test_pictures_that_are_turned_or_scaled_are_read_whole() -> None:
+    assert isinstance(next(iter(TickReader(CLIP, max_side=100, parts=True)))[1].image, np.ndarray)
