@@ -2,14 +2,18 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 from PIL import Image
 
+from ...synclip_core.errors import SyncLipError
+from ...synclip_core.pipeline import SyncPipeline
 from ...synclip_core.sync.report import ScoreReport
 from ..shared import sockets
 from ..shared.panel import draw_panel
+from ..shared.progress import follower
 from ..shared.tensors import picture_to_image, shown
 
 
@@ -33,6 +37,19 @@ def outputs() -> list[io.Output]:
         io.Image.Output(display_name="plot", tooltip="Voice, lag along the clip, and the frames that fit least."),
         sockets.Report.Output(display_name="report", tooltip="For Fix Sync and Sync Gate."),
     ]
+
+
+def score_file(pipeline: SyncPipeline, path: Path) -> ScoreReport:
+    """A file that cannot be judged, without sound say, is a report too: the other takes of a batch go on.
+
+    Raises SyncLipError where the pipeline was told to stop at a missing face.
+    """
+    try:
+        return pipeline.score(path, progress=follower())
+    except SyncLipError as error:
+        if pipeline.options.missing == "error":
+            raise
+        return ScoreReport.failed(str(path), str(error).removeprefix(f"{path}: "))
 
 
 def score_output(node: type[io.ComfyNode], report: ScoreReport, plot: Image.Image) -> io.NodeOutput:

@@ -9,9 +9,9 @@ from ...synclip_core.media.audio import read_audio
 from ...synclip_core.sync.plot import draw_report, worst_frames
 from ..shared import sockets
 from ..shared.managed_model import ManagedModel, bundled
-from ..shared.progress import check_cancel, follower
+from ..shared.progress import check_cancel
 from ..shared.video_input import video_file, video_name
-from .score_output import outputs, score_output
+from .score_output import outputs, score_file, score_output
 
 
 class SyncScore(io.ComfyNode):
@@ -48,7 +48,8 @@ class SyncScore(io.ComfyNode):
     ) -> io.NodeOutput:
         pipeline = (model or bundled()).pipeline(face=face, missing=missing, max_lag=max_lag)
         with video_file(video) as path:
-            report = pipeline.score(path, progress=follower())
-            waveform, thumbnails = read_audio(path), worst_frames(report, each=check_cancel)
+            report = score_file(pipeline, path)
+            waveform = None if report.verdict == "error" else read_audio(path)
+            plot = draw_report(report, waveform, worst_frames(report, each=check_cancel))
         report.file = os.path.basename(video_name(video))
-        return score_output(cls, report, draw_report(report, waveform, thumbnails))
+        return score_output(cls, report, plot)
