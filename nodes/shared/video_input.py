@@ -113,5 +113,7 @@ def _whole_file(video: Any) -> Any:
     if hasattr(video, "has_pending_frame_edits"):
         changed = video.has_pending_frame_edits()
     else:
-        changed = video.get_dimensions() != InputImpl.VideoFromFile(source).get_dimensions()
+        changed = hasattr(video, "as_cropped") and (
+            video.get_dimensions() != InputImpl.VideoFromFile(source).get_dimensions()
+        )
     return None if trimmed or changed else source

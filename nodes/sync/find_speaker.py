@@ -6,6 +6,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ...synclip_core.errors import SyncLipError
+from ...synclip_core.media.info import probe
 from ..shared import sockets
 from ..shared.managed_model import ManagedModel, bundled
 from ..shared.panel import RED, draw_message
@@ -46,6 +47,7 @@ class FindSpeaker(io.ComfyNode):
     def execute(cls, video: Any, max_lag: int, model: ManagedModel | None = None) -> io.NodeOutput:
         words = ""
         with video_file(video) as path:
+            probe(path)  # what is no media file is an error
             try:
                 faces = (model or bundled()).pipeline(max_lag=max_lag).speakers(path, progress=follower())
             except SyncLipError as error:  # without sound, say: the other takes of a batch go on

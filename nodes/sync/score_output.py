@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ...synclip_core.errors import SyncLipError
+from ...synclip_core.media.info import probe
 from ...synclip_core.pipeline import SyncPipeline
 from ...synclip_core.sync.report import ScoreReport
 from ..shared import sockets
@@ -40,10 +41,11 @@ def outputs() -> list[io.Output]:
 
 
 def score_file(pipeline: SyncPipeline, path: Path) -> ScoreReport:
-    """A file that cannot be judged, without sound say, is a report too: the other takes of a batch go on.
+    """A video that cannot be judged, without sound say, is a report too: the other takes of a batch go on.
 
-    Raises SyncLipError where the pipeline was told to stop at a missing face.
+    Raises SyncLipError for what is no media file, and where the pipeline was told to stop at a missing face.
     """
+    probe(path)
     try:
         return pipeline.score(path, progress=follower())
     except SyncLipError as error:

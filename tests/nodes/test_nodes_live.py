@@ -275,7 +275,10 @@ def test_no_face_is_a_verdict_and_a_plain_error(server):
 
 def test_no_sound_says_so_and_the_server_lives(server):
     write_clip(server.base / "input" / "mute.mp4", next(iter(iter_frames(CLIP))).image, False)
-    words = server.fail(workflow("score_video", n1__file="mute.mp4"))
+    outputs = server.run(workflow("score_video", n1__file="mute.mp4"))
+    assert "no audio track" in outputs["2"]["text"][0]
+    assert outputs["2"]["synclip_report"][0]["verdict"] == "error"
+    words = server.fail(workflow("score_video", n1__file="mute.mp4", n2__missing="error"))
     assert words.startswith("SyncLipSyncScore: ") and "no audio track" in words
     assert server.run(workflow("score_video"))["2"]["text"] == ["in sync"]
 
@@ -357,7 +360,7 @@ def test_two_prompts_wait_for_each_other_and_results_are_cached(server, early):
     assert verdicts == ["in_sync", "audio_early"]
     again = server.wait(server.queue(workflow("score_video", n1__file=early.name, n2__max_lag=10)))
     cached = [data["nodes"] for kind, data in again["status"]["messages"] if kind == "execution_cached"]
-    assert cached and set(cached[0]) == {"1", "2"}
+    assert cached and set(cached[0]) == {"1", "2", "3"}
 
 
 # ---- what the page asks for --------------------------------------------------------------------------------------
