@@ -61,7 +61,7 @@ class Server:
         except urllib.error.HTTPError as error:
             raise RuntimeError(error.read().decode()) from error
 
-    def wait(self, prompt: str, limit_s: float = 300) -> dict:
+    def wait(self, prompt: str, limit_s: float = 1200) -> dict:
         """The prompt's history: status and outputs."""
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
