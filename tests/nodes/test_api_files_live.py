@@ -17,11 +17,17 @@ def server(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_as_shipped(server, name):
+    """The dubs take minutes: they are accepted, and stopped."""
     graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
-    if name != "dub_long":
+    if name == "dub_long":
+        with pytest.raises(RuntimeError) as refused:
+            server.queue(graph)
+        errors = json.loads(str(refused.value))["node_errors"]
+        assert {errors[node]["class_type"] for node in errors} <= THEIRS, errors
+    elif name.startswith("dub_"):
+        answer = server.json("/prompt", {"prompt": graph})
+        assert answer["prompt_id"] and not answer["node_errors"]
+        server.json("/queue", {"clear": True})
+        server.json("/interrupt", {})
+    else:
         assert server.run(graph)
-        return
-    with pytest.raises(RuntimeError) as refused:
-        server.queue(graph)
-    errors = json.loads(str(refused.value))["node_errors"]
-    assert {errors[node]["class_type"] for node in errors} <= THEIRS, errors
