@@ -1,14 +1,16 @@
 """AUDIO sockets as what the model hears: mono, 16 kHz, whole ticks."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from av.audio.resampler import AudioResampler
 
 from ...synclip_core.clock import FPS, RATE, TICK
 from ...synclip_core.errors import SyncLipError
-from ...synclip_core.media.audio import NativeAudio
+from ...synclip_core.media.audio import NativeAudio, read_audio_native
 from ...synclip_core.media.downmix import to_mono
 from ...synclip_core.media.encode import LAYOUTS
 from ...synclip_core.media.sound import mono_frame
@@ -40,6 +42,12 @@ def native_audio(audio: Any) -> NativeAudio:
         )
     samples = np.nan_to_num(waveform[0].detach().cpu().float().numpy())
     return NativeAudio(samples, int(audio["sample_rate"]), LAYOUTS[len(samples)])
+
+
+def audio_of(path: Path) -> dict[str, Any]:
+    """The sound of a file as AUDIO, from t = 0 of its video on."""
+    sound = read_audio_native(path)
+    return {"waveform": torch.from_numpy(sound.samples)[None], "sample_rate": sound.rate}
 
 
 def encode(pipeline: Any, waveform: np.ndarray, model: str) -> Tokens:

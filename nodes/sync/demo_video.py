@@ -6,6 +6,7 @@ from ...synclip_core.demo import CLIP
 from ...synclip_core.demo.two_heads import write_two_heads
 from ...synclip_core.sync.align import write_aligned
 from ..shared import sockets
+from ..shared.sound import audio_of
 from ..shared.video_input import output_file
 
 
@@ -34,7 +35,10 @@ class DemoVideo(io.ComfyNode):
                     tooltip="2: another head stands on the left and says something else, without being heard.",
                 ),
             ],
-            outputs=[io.Video.Output(display_name="video", tooltip="11 seconds, 320 x 320 a head, 25 fps.")],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="11 seconds, 320 x 320 a head, 25 fps."),
+                io.Audio.Output(display_name="audio", tooltip="Its sound, as Load Audio would give it."),
+            ],
         )
 
     @classmethod
@@ -43,8 +47,7 @@ class DemoVideo(io.ComfyNode):
         if heads == 2:
             clip = output_file(".mp4")
             write_two_heads(clip)
-        if lag_frames == 0:
-            return io.NodeOutput(InputImpl.VideoFromFile(str(clip)))
-        broken = output_file(".mp4")
-        write_aligned(clip, broken, -lag_frames)  # repairing a lag that is not there puts the opposite one in
-        return io.NodeOutput(InputImpl.VideoFromFile(str(broken)))
+        if lag_frames:
+            whole, clip = clip, output_file(".mp4")
+            write_aligned(whole, clip, -lag_frames)  # repairing a lag that is not there puts the opposite one in
+        return io.NodeOutput(InputImpl.VideoFromFile(str(clip)), audio_of(clip))

@@ -5,8 +5,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ...synclip_core.errors import SyncLipError
+from ...synclip_core.media.info import probe
 from ..shared import sockets
 from ..shared.managed_model import ManagedModel, bundled
+from ..shared.panel import RED, draw_message
 from ..shared.progress import follower
 from ..shared.tensors import picture_to_image, shown
 from ..shared.video_input import video_file
@@ -42,10 +45,15 @@ class FindSpeaker(io.ComfyNode):
 
     @classmethod
     def execute(cls, video: Any, max_lag: int, model: ManagedModel | None = None) -> io.NodeOutput:
+        words = ""
         with video_file(video) as path:
-            faces = (model or bundled()).pipeline(max_lag=max_lag).speakers(path, progress=follower())
+            probe(path)  # what is no media file is an error
+            try:
+                faces = (model or bundled()).pipeline(max_lag=max_lag).speakers(path, progress=follower())
+            except SyncLipError as error:  # without sound, say: the other takes of a batch go on
+                faces, words = [], f"error: {str(error).removeprefix(f'{path}: ')}"
         data = [face.to_json() for face in faces]
-        picture = picture_to_image(draw_speakers(faces))
+        picture = picture_to_image(draw_message(words, RED) if words else draw_speakers(faces))
         # nothing seen: "auto" keeps the nodes that follow at work, and `found` says that it is a guess
         where = data[0]["face"] if data else "auto"
         return io.NodeOutput(
@@ -54,5 +62,5 @@ class FindSpeaker(io.ComfyNode):
             len(faces),
             json.dumps(data),
             picture,
-            ui=shown(cls, picture, text=(where,), synclip_faces=(data,)),
+            ui=shown(cls, picture, text=(words or where,), synclip_faces=(data,)),
         )

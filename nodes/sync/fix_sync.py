@@ -1,4 +1,4 @@
-"""Fix Sync: the audio moves, the picture stays bit for bit."""
+"""Fix Sync: the audio moves, the picture of a file stays bit for bit."""
 
 from typing import Any
 
@@ -10,13 +10,15 @@ from ...synclip_core.sync.report import ScoreReport
 from ..shared import sockets
 from ..shared.managed_model import ManagedModel, bundled
 from ..shared.panel import BLUE, GREY, draw_message
-from ..shared.progress import check_cancel, follower
+from ..shared.progress import check_cancel
 from ..shared.tensors import picture_to_image, shown
-from ..shared.video_input import output_file, video_file
+from ..shared.video_input import TO_KEEP, is_file, output_file, video_file
+from .score_output import score_file
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 AUDIO = ["encode", "copy"]
 UNCLEAR = ["pass the video on", "stop"]
+UNTOUCHED, ENCODED = ", video untouched", "picture encoded as Save Video does: it was no whole file"
 
 
 class FixSync(io.ComfyNode):
@@ -26,7 +28,7 @@ class FixSync(io.ComfyNode):
             node_id="SyncLipFixSync",
             display_name="Fix Sync",
             category=sockets.CATEGORY,
-            description="Moves the audio so that it fits the mouth. The video is copied, not encoded again.",
+            description="Moves the audio so that it fits the mouth. A file's picture is copied, not encoded again.",
             inputs=[
                 io.Video.Input("video", tooltip="The video to repair."),
                 sockets.Report.Input(
@@ -57,6 +59,11 @@ class FixSync(io.ComfyNode):
                 io.Video.Output(display_name="video", tooltip="The repaired video, for Save Video."),
                 io.String.Output(display_name="words", tooltip="What was done."),
                 io.Float.Output(display_name="moved_ms", tooltip="How far the audio was moved; above 0: to later."),
+                io.String.Output(
+                    display_name="prefix",
+                    tooltip="What became of it, for the filename_prefix of Save Video: video/repaired, video/in-sync "
+                    "or video/unclear.",
+                ),
             ],
         )
 
@@ -74,26 +81,26 @@ class FixSync(io.ComfyNode):
         model: ManagedModel | None = None,
         lag_frames: float | None = None,
     ) -> io.NodeOutput:
-        with video_file(video) as path:
+        with video_file(video, TO_KEEP) as path:
             if lag_frames is None:
-                report = report or (model or bundled()).pipeline().score(path, progress=follower())
+                report = report or score_file((model or bundled()).pipeline(), path)
                 lag_frames = report.repair_frames
                 if lag_frames is None:
                     words = f"{report.words}. Nothing was changed."
                     if if_unclear == UNCLEAR[1]:
                         raise SyncLipError(f"Fix Sync: {words} Set if_unclear to pass such videos on.")
-                    return _output(cls, video, words)
+                    return _output(cls, video, words, "unclear")
             if lag_frames == 0:
-                words = "was in sync already, handed on as it is"
-                return _output(cls, video, words)
+                return _output(cls, video, "was in sync already, handed on as it is", "in-sync")
             check_cancel()
             suffix = path.suffix.lower() if path.suffix.lower() in SUFFIXES else ".mkv"
             fixed = output_file(suffix)
             done = write_aligned(path, fixed, lag_frames, audio=audio)
-        words = "; ".join([done.words, *done.notes])
-        return _output(cls, InputImpl.VideoFromFile(str(fixed)), words, done.delay_s * 1000)
+        did = done.words if is_file(video) else f"{done.words.removesuffix(UNTOUCHED)}, {ENCODED}"
+        words = "; ".join([did, *done.notes])
+        return _output(cls, InputImpl.VideoFromFile(str(fixed)), words, "repaired", done.delay_s * 1000)
 
 
-def _output(node: type[io.ComfyNode], video: Any, words: str, moved_ms: float = 0.0) -> io.NodeOutput:
+def _output(node: type[io.ComfyNode], video: Any, words: str, state: str, moved_ms: float = 0.0) -> io.NodeOutput:
     picture = picture_to_image(draw_message(words, BLUE if moved_ms else GREY))
-    return io.NodeOutput(video, words, moved_ms, ui=shown(node, picture, text=(words,)))
+    return io.NodeOutput(video, words, moved_ms, f"video/{state}", ui=shown(node, picture, text=(words,)))

@@ -2,14 +2,19 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 from PIL import Image
 
+from ...synclip_core.errors import SyncLipError
+from ...synclip_core.media.info import probe
+from ...synclip_core.pipeline import SyncPipeline
 from ...synclip_core.sync.report import ScoreReport
 from ..shared import sockets
 from ..shared.panel import draw_panel
+from ..shared.progress import follower
 from ..shared.tensors import picture_to_image, shown
 
 
@@ -33,6 +38,20 @@ def outputs() -> list[io.Output]:
         io.Image.Output(display_name="plot", tooltip="Voice, lag along the clip, and the frames that fit least."),
         sockets.Report.Output(display_name="report", tooltip="For Fix Sync and Sync Gate."),
     ]
+
+
+def score_file(pipeline: SyncPipeline, path: Path, audio: Path | None = None) -> ScoreReport:
+    """audio: see SyncPipeline.score. A video that cannot be judged, without sound say, is a report too: the other takes of a batch go on.
+
+    Raises SyncLipError for what is no media file, and where the pipeline was told to stop at a missing face.
+    """
+    probe(path)
+    try:
+        return pipeline.score(path, progress=follower(), audio=audio)
+    except SyncLipError as error:
+        if pipeline.options.missing == "error":
+            raise
+        return ScoreReport.failed(str(path), str(error).removeprefix(f"{path}: "))
 
 
 def score_output(node: type[io.ComfyNode], report: ScoreReport, plot: Image.Image) -> io.NodeOutput:

@@ -47,8 +47,8 @@ class SyncGate(io.ComfyNode):
                     "unclear",
                     options=UNCLEAR,
                     default=UNCLEAR[0],
-                    tooltip="Where the verdict is cannot_tell (no face, no speech, a mouth that fits nowhere). fail: "
-                    "hold it back; pass: let it through.",
+                    tooltip="Where it cannot be told: the verdict is cannot_tell (no face, no speech, a mouth that fits"
+                    " nowhere), or a part with speech cannot be judged. fail: hold it back; pass: let it through.",
                 ),
                 io.Combo.Input(
                     "on_fail",
@@ -63,7 +63,8 @@ class SyncGate(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     optional=True,
-                    tooltip="The least share of the judged time in which the lips must follow the voice. 0: no limit.",
+                    tooltip="The least share of the speech in which the lips must be seen to follow the voice. 0: no "
+                    "limit.",
                 ),
             ],
             outputs=[
@@ -124,11 +125,22 @@ def objection(
         )
     if report.follows is not None and report.follows < min_follows:
         return f"{report.words}: the lips follow {100 * report.follows:.0f} %, less than {100 * min_follows:.0f} %"
+    if not unclear_passes and (why := _unjudged(report, min_follows)):
+        return why
     if min_follows > 0 and any(s["state"] in ("still", "moves_in_silence") and _wrong(s) for s in report.stretches):
         return report.words
     if min_score and (report.score is None or report.score < min_score):
         return f"score {report.score or 0:.3f} is below {min_score:g}"
     return ""
+
+
+def _unjudged(report: ScoreReport, min_follows: float) -> str:
+    """How much speech lies in stretches that cannot be judged, where that is too much; a second never is."""
+    said = sum(s["speech_s"] for s in report.stretches)
+    unclear = sum(s["speech_s"] for s in report.stretches if s["state"] == "cannot_tell")
+    if unclear <= max(1.0, (1 - min_follows) * said):
+        return ""
+    return f"{report.words}, but {unclear:.1f} of {said:.1f} s of speech cannot be judged"
 
 
 def _wrong(stretch: dict[str, Any]) -> bool:

@@ -14,10 +14,10 @@ from ...synclip_core.media.audio import read_audio
 from ...synclip_core.sync.plot import draw_report, worst_frames
 from ..shared import sockets
 from ..shared.managed_model import ManagedModel, bundled
-from ..shared.progress import check_cancel, follower
+from ..shared.progress import check_cancel
 from ..shared.sound import audio_socket
 from ..shared.video_input import temporary_file, video_file, video_name
-from .score_output import outputs, score_output
+from .score_output import outputs, score_file, score_output
 
 
 class SyncScore(io.ComfyNode):
@@ -60,11 +60,12 @@ class SyncScore(io.ComfyNode):
     ) -> io.NodeOutput:
         pipeline = (model or bundled()).pipeline(face=face, missing=missing, max_lag=max_lag)
         with video_file(video) as path, _sound_file(audio) as sound:
-            report = pipeline.score(path, progress=follower(), audio=sound)
-            waveform, thumbnails = read_audio(sound or path), worst_frames(report, each=check_cancel)
+            report = score_file(pipeline, path, sound)
+            waveform = None if report.verdict == "error" else read_audio(sound or path)
+            plot = draw_report(report, waveform, worst_frames(report, each=check_cancel))
         report.file = os.path.basename(video_name(video))
         report.audio = None if audio is None else "audio"  # the socket's name: the file is gone
-        return score_output(cls, report, draw_report(report, waveform, thumbnails))
+        return score_output(cls, report, plot)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .shared import exit_codes, table
+from .shared import exit_codes, inputs, table
 from .shared.options import not_negative
 from .shared.progress import bar, say
 
@@ -20,8 +20,10 @@ The manifest is a CSV file, a row a job. A column fills the input that its name 
   Sync Score.max_lag     an input of the node with this title
   2.max_lag              an input of the node with this id
   max_lag                an input that only one node has
-  video, audio, image    the file of the only Load Video, Load Audio, Load Image
+  video, audio, image    the file of the only Load Video, Load Audio, Load Image, or of the one
+                         that takes the place of Demo Video
   id                     names the row and its folder (default: 0001, 0002, ...)
+A folder instead of a manifest: a row for each video in and below it, named as the file is.
 Files are given by path from the manifest's folder, and uploaded. An empty cell leaves the workflow's value.
 
 OUTDIR gets a folder a row, results.csv and journal.jsonl. After an interruption the same command goes on where it
@@ -49,7 +51,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog=exit_codes.RENDER_HELP,
     )
     parser.add_argument("--workflow", required=True, metavar="FILE.json", help="from ComfyUI's File > Export (API)")
-    parser.add_argument("--manifest", required=True, metavar="FILE.csv", help="the jobs")
+    parser.add_argument(
+        "--manifest", required=True, metavar="FILE.csv", help="the jobs, or a folder of videos: a row each"
+    )
     parser.add_argument(
         "--server",
         action="append",
@@ -80,7 +84,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..render.manifest import read_manifest
+    from ..render.manifest import read_folder, read_manifest
     from ..render.run import render
     from ..render.server.transport import check_url
     from ..render.server.workflow import load_workflow
@@ -88,7 +92,10 @@ def run(args: argparse.Namespace) -> int:
     servers = [check_url(url) for url in args.server or [_SERVER]]
     out = Path(args.out)
     workflow = load_workflow(args.workflow)
-    rows = read_manifest(args.manifest, workflow, args.upload)
+    if Path(args.manifest).is_dir():
+        rows = read_folder(args.manifest, inputs.videos_of(args.manifest), workflow)
+    else:
+        rows = read_manifest(args.manifest, workflow, args.upload)
     if args.dry_run:
         from ..render.dry_run import dry_run
 

@@ -50,8 +50,10 @@ class AudioPack(nn.Module):
         self.blocks = nn.ModuleList(TemporalBlock(config.hidden, config.kernel, ops=ops) for _ in range(config.depth))
         self.norm = ops.LayerNorm(config.hidden)
         self.project = ops.Linear(FRAMES_PER_LATENT * config.hidden, config.width)
-        nn.init.zeros_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
+        # ComfyUI's layers under DynamicVRAM have no weights before some are loaded
+        for values in (self.project.weight, self.project.bias):
+            if values is not None:
+                nn.init.zeros_(values)
 
     def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
         """Control of a segment. tokens: [B, T + 2 * reach, token_dim], of which the direction counts; valid: bool

@@ -1,6 +1,6 @@
 """The manifest: a CSV file, a row a job, whose columns fill inputs of the workflow."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,22 @@ def read_manifest(path: str | Path, workflow: Workflow, uploads: Collection[str]
     An empty cell leaves the workflow's value. Paths are relative to the manifest's folder. Column `id` names the row,
     else its number does. uploads: further columns that hold paths. Raises SyncLipError.
     """
-    path = Path(path)
-    lines = read_lines(path)
+    return _rows(Path(path), workflow, read_lines(path), uploads)
+
+
+def read_folder(folder: str | Path, files: Sequence[str | Path], workflow: Workflow) -> list[Row]:
+    """A row for each file in or below a folder, named as the file is from there, which fills `video`.
+
+    Raises SyncLipError, as read_manifest does.
+    """
+    cells = [[Path(file).relative_to(folder).as_posix(), str(Path(file).absolute())] for file in files]
+    return _rows(Path(folder), workflow, enumerate([["id", "video"], *cells], 1), ())
+
+
+def _rows(
+    path: Path, workflow: Workflow, given: Iterable[tuple[int, list[str]]], uploads: Collection[str]
+) -> list[Row]:
+    lines = iter(given)
     _, header = next(lines, (0, []))
     reader = _Reader(path, workflow, header, uploads)
     rows = [reader.row(line, number, cells) for number, (line, cells) in enumerate(lines, 1)]

@@ -61,7 +61,7 @@ class Server:
         except urllib.error.HTTPError as error:
             raise RuntimeError(error.read().decode()) from error
 
-    def wait(self, prompt: str, limit_s: float = 300) -> dict:
+    def wait(self, prompt: str, limit_s: float = 1200) -> dict:
         """The prompt's history: status and outputs."""
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
@@ -111,6 +111,8 @@ def workflow(name: str, **inputs: object) -> dict:
     graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
     for key, value in inputs.items():
         node, name = key.lstrip("n").split("__", 1)
+        if name == "file" and graph[node]["class_type"] == "SyncLipDemoVideo":
+            graph[node] = {"class_type": "LoadVideo", "inputs": {}}
         graph[node]["inputs"][name] = value
     return graph
 
@@ -142,7 +144,7 @@ def running(base: Path, port: int = 0) -> Iterator[Server]:
         process = subprocess.Popen(command, cwd=workspace, stdout=output, stderr=output, env=environment)
     try:
         server = Server(f"http://127.0.0.1:{port}", base, log, process)
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600  # a busy machine
         while True:
             try:
                 server.get("/system_stats")

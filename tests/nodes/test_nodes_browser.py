@@ -136,3 +136,62 @@ def test_bad_input_marks_the_node_and_says_why(server, page):
     page.wait_for_function("() => document.body.innerText.includes('expected auto, largest, longest')", timeout=20_000)
     marked = page.evaluate("() => Object.keys(window.app.lastNodeErrors || {})")
     assert marked == [str(score["id"])]
+
+
+VUE = "Comfy.VueNodes.Enabled"  # Nodes 2.0
+
+
+def prepared(server, page, theme, vue):
+    """The page with that theme and that renderer of nodes; skips where the page has no other than the old."""
+    known = page.evaluate("name => window.app.ui.settings.settingsLookup?.[name] !== undefined", VUE)
+    known = known or page.evaluate("name => window.app.extensionManager.setting.get(name) !== undefined", VUE)
+    if vue and not known:
+        pytest.skip("this page has no Nodes 2.0")
+    page.evaluate("theme => window.app.extensionManager.setting.set('Comfy.ColorPalette', theme)", theme)
+    if known:
+        page.evaluate("([name, vue]) => window.app.extensionManager.setting.set(name, vue)", [VUE, vue])
+
+
+@pytest.mark.parametrize(
+    "name, theme, vue",
+    [("fix_sync", "dark", True), ("find_speaker", "light", True), ("score_video", "light", False)],
+)
+def test_pictures_are_pictures_in_both_renderers_and_themes(server, page, name, theme, vue):
+    prepared(server, page, theme, vue)
+    try:
+        graph = json.loads((ROOT / "workflows" / f"{name}.json").read_text())
+        page.evaluate("graph => window.app.loadGraphData(graph)", graph)
+        page.wait_for_function("count => window.app.graph._nodes.length === count", arg=len(graph["nodes"]))
+        page.evaluate(LISTEN)
+        page.evaluate("() => window.app.queuePrompt(0, 1)")
+        page.wait_for_function("() => !!window.ended", timeout=600_000)
+        how, detail = page.evaluate("() => window.ended")
+        assert how == "execution_success", detail
+        page.evaluate("() => window.app.canvas.ds.reset()")
+        shows = [node["id"] for node in graph["nodes"] if node["type"] in PANELS]
+        if vue:
+            page.wait_for_function(
+                """nodes => nodes.every(id => [...document.querySelectorAll(`[data-node-id="${id}"] img`)]
+                    .some(image => image.naturalWidth === 640))""",
+                arg=shows,
+                timeout=60_000,
+            )
+            videos = "nodes => nodes.filter(id => document.querySelector(`[data-node-id='${id}'] video`))"
+            assert page.evaluate(videos, shows) == []
+        folder = os.environ.get("SYNCLIP_SCREENSHOTS")
+        if folder:
+            time.sleep(3)
+            page.screenshot(path=str(Path(folder) / f"{name}-{theme}-{'nodes2' if vue else 'nodes1'}.png"))
+        text = page.evaluate("() => document.body.innerText")
+        assert "Video failed to load" not in text and "Invalid URL" not in text
+    finally:
+        prepared(server, page, "dark", False)
+
+
+def test_every_node_of_ours_says_that_it_shows_pictures(server, page):
+    """Nodes 2.0 otherwise takes what is shown beside a VIDEO socket for a video."""
+    kinds = page.evaluate("""() => Object.keys(window.LiteGraph.registered_node_types)
+        .filter(name => name.startsWith('SyncLip'))
+        .map(name => { const node = window.LiteGraph.createNode(name); window.app.graph.add(node)
+                       return [name, node.previewMediaType] })""")
+    assert len(kinds) > 15 and {media for _, media in kinds} == {"image"}, kinds

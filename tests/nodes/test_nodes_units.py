@@ -199,3 +199,26 @@ def test_a_channel_that_is_the_other_inverted_does_not_silence_a_sound(pack):
     assert np.allclose(heard, left, atol=1e-6)
     mean = pack("shared.sound").audio_socket({"waveform": torch.stack([left, 0 * left])[None], "sample_rate": 16000})
     assert np.allclose(mean, left / 2, atol=1e-6)
+
+
+def test_the_registry_is_told_all_it_asks_for():
+    tomllib = pytest.importorskip("tomllib")
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    urls, comfy = data["project"]["urls"], data["tool"]["comfy"]
+    assert urls["Repository"] and all(url.startswith("https://") for url in urls.values())
+    assert data["project"]["license-files"] == ["LICENSE"] and (ROOT / "LICENSE").is_file()
+    assert comfy["PublisherId"] and comfy["DisplayName"] and comfy["requires-comfyui"]
+    for key, (width, height) in {"Icon": (400, 400), "Banner": (1260, 540)}.items():  # 1:1, 21:9
+        home, _, file = comfy[key].partition("/main/")
+        assert home == urls["Repository"].replace("github.com", "raw.githubusercontent.com")
+        assert Image.open(ROOT / file).size == (width, height)
+
+
+def test_what_is_published_is_small():
+    """Under 60 MB; the registry takes what git has, less what .comfyignore names."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("no checkout")
+    left_out = tuple((ROOT / ".comfyignore").read_text().split())
+    files = [ROOT / name for name in done.stdout.splitlines() if not name.startswith(left_out)]
+    assert sum(path.stat().st_size for path in files if path.is_file()) < 60e6

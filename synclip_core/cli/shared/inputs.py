@@ -31,6 +31,14 @@ def expand(arguments: Sequence[str]) -> list[str | SyncLipError]:
     return list(dict.fromkeys(found))
 
 
+def videos_of(folder: str) -> list[str]:
+    """The videos in and below a folder, sorted. Raises SyncLipError where there is none."""
+    files = _videos_below(folder)
+    if not files:
+        raise _missing(folder, "no video file in this folder or below it")
+    return files
+
+
 def _videos_below(folder: str) -> list[str]:
     files = (
         os.path.join(root, name)

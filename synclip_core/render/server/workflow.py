@@ -14,6 +14,7 @@ _ALIASES = {"video": ("LoadVideo", "file"), "audio": ("LoadAudio", "audio"), "im
 # Inputs that name a file in the server's input folder: core's, and those of VideoHelperSuite.
 _FILES = {*_ALIASES.values(), ("LoadImageMask", "image"), ("VHS_LoadVideo", "video"), ("VHS_LoadVideoFFmpeg", "video")}
 _FILES |= {("VHS_LoadAudioUpload", "audio")}
+_DEMO = "SyncLipDemoVideo"  # stands where a file belongs: its output 0 is a VIDEO, 1 an AUDIO
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,23 @@ class Workflow:
 
     def __init__(self, graph: Graph, path: Path) -> None:
         self.graph, self.path = graph, path
+        self._stand_ins = {node: self._loader(node) for node, s in graph.items() if s["class_type"] == _DEMO}
         self._names: dict[str, list[Target]] = {}
         for node, spec in graph.items():
             for name, value in spec["inputs"].items():
                 if not is_link(value):
                     for key in {f"{node}.{name}", f"{self.title(node)}.{name}", name}:
                         self._names.setdefault(key, []).append(Target(node, name))
+        for node, kind in self._stand_ins.items():
+            name = _ALIASES[kind][1]
+            titles = (f"{node}.{name}", f"{self.title(node)}.{name}", f"Load {kind.title()}.{name}", name)
+            for key in dict.fromkeys(titles):
+                self._names.setdefault(key, []).append(Target(node, name))
+
+    def _loader(self, node: str) -> str:
+        """What a file in the place of the demo clip is: audio where nothing but its sound is used, else video."""
+        links = [value for spec in self.graph.values() for value in spec["inputs"].values() if is_link(value)]
+        return "audio" if {output for source, output in links if source == node} == {1} else "video"
 
     def title(self, node: str) -> str:
         """What a person reads on the node; its class where it has no title, its id where it is no node of this file."""
@@ -45,18 +57,26 @@ class Workflow:
         return sorted({spec["class_type"] for spec in self.graph.values()})
 
     def value(self, target: Target) -> Any:
-        return self.graph[target.node]["inputs"][target.input]
+        """Empty for the file that may take the place of a demo clip."""
+        return self.graph[target.node]["inputs"].get(target.input, "")
+
+    def _replaces(self, target: Target) -> bool:
+        """Whether the input is of the loader that takes a demo clip's place."""
+        kind = self._stand_ins.get(target.node)
+        return kind is not None and _ALIASES[kind][1] == target.input
 
     def takes_file(self, target: Target) -> bool:
         """Whether the input is known to name a file in the server's input folder."""
-        return (self.graph[target.node]["class_type"], target.input) in _FILES
+        return self._replaces(target) or (self.graph[target.node]["class_type"], target.input) in _FILES
 
     def resolve(self, column: str) -> Target:
         """The input that a column names: TITLE.INPUT, ID.INPUT, a bare INPUT, or video, audio, image for the file of
-        the only Load node of that kind. Raises SyncLipError where it is none or several, with the names there are."""
+        the only Load node of that kind, else of the one that takes a demo clip's place. Raises SyncLipError where it
+        is none or several, with the names there are."""
         if column in _ALIASES:
             kind, name = _ALIASES[column]
             loaders = [Target(node, name) for node, spec in self.graph.items() if spec["class_type"] == kind]
+            loaders = loaders or [Target(node, name) for node, what in self._stand_ins.items() if what == column]
             if len(loaders) == 1 and not is_link(self.value(loaders[0])):
                 return loaders[0]
         found = self._names.get(column, [])
@@ -79,8 +99,23 @@ class Workflow:
         """A copy of the graph with these inputs, as the server wants it: without titles."""
         graph = {n: {"class_type": s["class_type"], "inputs": dict(s["inputs"])} for n, s in self.graph.items()}
         for target, value in values.items():
-            graph[target.node]["inputs"][target.input] = value
+            if self._replaces(target):
+                self._load(graph, target, value)
+            else:
+                graph[target.node]["inputs"][target.input] = value
         return graph
+
+    def _load(self, graph: Graph, target: Target, file: Any) -> None:
+        """A file takes a demo clip's place. Where picture and sound are used, each has a loader."""
+        kind = self._stand_ins[target.node]
+        node, sound = target.node, target.node if kind == "audio" else f"{target.node}-sound"
+        for spec in list(graph.values()):
+            for name, link in spec["inputs"].items():
+                if is_link(link) and link == [node, 1]:
+                    spec["inputs"][name] = [sound, 0]
+                    graph[sound] = {"class_type": "LoadAudio", "inputs": {"audio": file}}
+        if kind == "video":
+            graph[node] = {"class_type": "LoadVideo", "inputs": {"file": file}}
 
     def shape(self) -> str:
         """A hash of the nodes and how they are linked, whatever values they hold."""

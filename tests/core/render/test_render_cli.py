@@ -156,3 +156,13 @@ def test_nothing_of_it_is_imported_before_it_is_needed():
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_a_folder_in_the_place_of_the_manifest(argv, tmp_path, server, capsys):
+    (tmp_path / "takes").mkdir()
+    for name in ("one.mp4", "two.mp4"):
+        (tmp_path / "takes" / name).write_bytes(name.encode())
+    argv[argv.index("--manifest") + 1] = str(tmp_path / "takes")
+    assert cli.main(argv) == 0
+    assert "2 rows: 2 done" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"one.mp4", "two.mp4", "results.csv"}

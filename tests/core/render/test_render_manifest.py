@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from fake_comfy import WORKFLOW
 
+from synclip_core.cli.shared.inputs import videos_of
 from synclip_core.errors import SyncLipError
-from synclip_core.render.manifest import read_manifest
+from synclip_core.render.manifest import read_folder, read_manifest
 from synclip_core.render.names import distinct, safe_name, upload_name
 from synclip_core.render.server.workflow import Target, Workflow, load_workflow
 
@@ -228,3 +229,56 @@ def test_the_shape_of_a_workflow_is_its_nodes_and_links():
         return Workflow(graph, Path("flow.json")).shape()
 
     assert shape(seed=99) == shape() != shape(seed=["1", 0])
+
+
+API = Path(__file__).resolve().parents[3] / "workflows" / "api"
+
+
+def kinds(graph):
+    return {node: (spec["class_type"], spec["inputs"]) for node, spec in graph.items()}
+
+
+def test_a_file_takes_the_place_of_the_demo_clip(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "jobs.csv").write_text("video\na.mp4\n\n")
+    for name, node in (("fix_sync", "1"), ("score_tokens", "1"), ("find_speaker", "1")):
+        (row,) = read_manifest(tmp_path / "jobs.csv", load_workflow(API / f"{name}.json"))
+        kind, inputs = kinds(row.graph)[node]
+        assert kind == "LoadVideo" and inputs == {"file": next(iter(row.files))}
+    for column in ("1.file", "Load Video.file", "Demo Video.file", "file"):
+        assert load_workflow(API / "score_video.json").resolve(column) == Target("1", "file")
+    (tmp_path / "jobs.csv").write_text("id,max_lag\na,10\n")
+    (row,) = read_manifest(tmp_path / "jobs.csv", load_workflow(API / "score_video.json"))
+    assert row.graph["1"]["class_type"] == "SyncLipDemoVideo"
+
+
+def test_a_voice_takes_the_place_of_the_demo_whose_sound_is_used(tmp_path):
+    for name in ("a.mp4", "b.wav"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "jobs.csv").write_text("video,audio\na.mp4,b.wav\n")
+    (row,) = read_manifest(tmp_path / "jobs.csv", load_workflow(API / "dub_audio_driven.json"))
+    graph = kinds(row.graph)
+    assert graph["1"][0] == "LoadVideo" and graph["2"][0] == "LoadAudio"
+    assert graph["3"][1]["audio"] == graph["5"][1]["audio"] == ["2", 0]
+
+
+def test_a_performance_brings_its_picture_and_its_sound(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "jobs.csv").write_text("2.file\na.mp4\n")
+    (row,) = read_manifest(tmp_path / "jobs.csv", load_workflow(API / "dub_video_driven.json"))
+    graph, (file,) = kinds(row.graph), row.files
+    assert graph["1"][0] == "SyncLipDemoVideo" and graph["2"] == ("LoadVideo", {"file": file})
+    assert graph["2-sound"] == ("LoadAudio", {"audio": file}) and graph["5"][1]["audio"] == ["2-sound", 0]
+    assert graph["7"][1]["video"] == ["2", 0]
+
+
+def test_a_folder_is_a_row_for_each_video(tmp_path):
+    (tmp_path / "below").mkdir()
+    for name in ("take 1.mp4", "below/take 1.mov", "notes.txt"):
+        (tmp_path / name).write_bytes(name.encode())
+    files = videos_of(str(tmp_path))
+    rows = read_folder(tmp_path, files, load_workflow(API / "score_video.json"))
+    assert [row.id for row in rows] == ["below/take 1.mov", "take 1.mp4"] and len({row.folder for row in rows}) == 2
+    assert [row.graph["1"]["inputs"]["file"] for row in rows] == [next(iter(row.files)) for row in rows]
+    with pytest.raises(SyncLipError, match="no video file"):
+        videos_of(str(tmp_path / "below" / "none"))
