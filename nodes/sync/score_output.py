@@ -41,7 +41,8 @@ def outputs() -> list[io.Output]:
 
 
 def score_file(pipeline: SyncPipeline, path: Path, audio: Path | None = None) -> ScoreReport:
-    """audio: see SyncPipeline.score. A video that cannot be judged, without sound say, is a report too: the other takes of a batch go on.
+    """A video that cannot be judged, without sound say, is a report too: the other takes of a batch go on. audio: see
+    SyncPipeline.score.
 
     Raises SyncLipError for what is no media file, and where the pipeline was told to stop at a missing face.
     """

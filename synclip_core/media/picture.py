@@ -199,7 +199,8 @@ class PicturePart:
         frame = self._frame
         small = VideoFrame(width, height, frame.format.name)
         for number, (source, target) in enumerate(zip(frame.planes, small.planes, strict=True)):
-            taken = part(np.frombuffer(source, np.uint8).reshape(-1, source.line_size), min(number, 1))
+            rows = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)  # type: ignore[call-overload]
+            taken = part(rows, min(number, 1))
             room = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)  # type: ignore[call-overload]
             room[: taken.shape[0], : taken.shape[1]] = taken
         small.colorspace, small.color_range = frame.colorspace, frame.color_range

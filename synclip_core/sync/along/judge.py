@@ -61,12 +61,12 @@ def judge(
     evidence: Evidence | None = None,
     tolerance: Tolerance = EBU,
     reach: int = REACH,
-    sounds: np.ndarray | None = None,
 ) -> Timeline:
     """audio, vocal: [T, D] tokens at 25 fps; valid, speech: bool [T], None means all; look: [T, 5] (`sync.look`), None:
-    nothing is known of the picture. reach: frames, lags up to this are searched. sounds: bool [T], ticks that are not
-    silent: a song is no speech to the detector, so where there is next to none they are judged, and of them a match is
-    believed and nothing else. Never fails on short clips."""
+    nothing is known of the picture. reach: frames, lags up to this are searched. Never fails on short clips.
+
+    A song is no speech to the detector: where there is next to none, all of the sound is judged first, and of it a
+    match is believed and nothing else."""
     length = len(audio)
     if not length:
         return Timeline(CANNOT_TELL, "too short: cannot tell", "too short", [], None, 0.0, None, None)
@@ -79,7 +79,7 @@ def judge(
     usual = face & ~still
     quality = _median(seen_as[usual, SIZE]), _median(seen_as[usual, TURN])
     heard = [(talk, False), (talk, True)]
-    song = None if sounds is None or (talk & face).sum() / FPS >= MIN_S else as_mask(sounds, length, "sounds")
+    song = np.ones(length, bool) if (talk & face).sum() / FPS < MIN_S else None
     for mask, weak in heard if song is None else [(song, False), *heard]:
         masks = Masks(face, mask, still, moves)
         nats = pair_nats(audio, vocal, usual, mask, known, reach, weak)
