@@ -11,8 +11,8 @@ from synclip_core.models.config import AudioConfig, ContextConfig, SyncLipMAECon
 from synclip_core.models.synclipmae import SyncLipMAE
 from train.data.noise import DeviceNoise, Noise
 from train.data.sampling import Batch
-from train.pretrain import objective
 from train.pretrain.config import AugmentConfig, LossConfig, StageConfig
+from train.pretrain.objective import STAGES, Step, Tokens, contrast
 
 TICK, LENGTH = 640, 80
 QUIET = AugmentConfig(0, 0, 0, 0, 0)
@@ -113,7 +113,7 @@ def test_nothing_leaks_across_what_is_hidden(model: SyncLipMAE) -> None:
 
 def test_stretches_are_hidden_now_and_then_anywhere_and_in_each_stream_by_itself() -> None:
     noise, frames = DeviceNoise(6000, 0, "cpu"), 60
-    video, sound = (objective.hidden_stretch(noise, frames) for _ in range(2))
+    video, sound = (contrast.hidden_stretch(noise, frames) for _ in range(2))
     for hidden in (video, sound):
         length, inside = hidden.sum(1), hidden.any(1)
         assert 0.6 < inside.float().mean() < 2 / 3 + 0.03  # a few lie outside but for less than a tick
@@ -126,7 +126,7 @@ def test_stretches_are_hidden_now_and_then_anywhere_and_in_each_stream_by_itself
         assert abs(share[:6].mean() - share[27:33].mean()) < 0.03
     assert abs(torch.corrcoef(torch.stack([video[:, 30], sound[:, 30]]).float())[0, 1]) < 0.05
     assert abs(torch.corrcoef(torch.stack([video[:, 0], sound[:, 0]]).float())[0, 1]) < 0.05
-    one, two = (objective.hidden_stretch(Noise([3]), frames) for _ in range(2))
+    one, two = (contrast.hidden_stretch(Noise([3]), frames) for _ in range(2))
     assert torch.equal(one, two)  # of the seed
 
 
@@ -134,27 +134,35 @@ def test_the_contrast_never_counts_what_an_end_can_touch(model: SyncLipMAE, monk
     batch, stage = batch_of(3, 30, [True, False, True]), StageConfig(learn="alignment")
     loss = LossConfig(self_similarity=2.0)
     reach = model.config.context.reach
-    own, shared = objective.encode(model, batch, stage, QUIET, loss, Noise([1, 2, 3]))
+    own, shared = STAGES[stage.learn].encode(Step(model, batch, stage, QUIET, loss, Noise([1, 2, 3])))
     counts = shared["counts_context"]
     assert not counts[:, :reach].any() and not counts[:, -reach:].any() and not counts[1].any() and counts.any()
     assert shared["counts"][0].all()  # of single frames an end says nothing
     with monkeypatch.context() as patch:
-        patch.setattr(objective, "hidden_stretch", lambda noise, frames: torch.zeros(3, frames, dtype=torch.bool))
-        _, shown = objective.encode(model, batch, stage, QUIET, loss, Noise([1, 2, 3]))
+        patch.setattr(contrast, "hidden_stretch", lambda noise, frames: torch.zeros(3, frames, dtype=torch.bool))
+        _, shown = STAGES[stage.learn].encode(Step(model, batch, stage, QUIET, loss, Noise([1, 2, 3])))
     want = torch.zeros(3, 30, dtype=torch.bool)
     want[[0, 2], reach:-reach] = True
     assert torch.equal(shown["counts_context"], want)
     # what is hidden of either stream does not count either
     draws = Noise([1, 2, 3])
-    hidden = [objective.hidden_stretch(draws, 30) for _ in range(2)]
+    hidden = [contrast.hidden_stretch(draws, 30) for _ in range(2)]
     assert torch.equal(counts, want & ~hidden[0] & ~hidden[1]) and any(h.any() for h in hidden)
     # tokens that do not count change nothing
-    value = objective.compare(own, shared, shared, 0, stage, loss).parts["context"]
+
+    def contrast_of(tokens: Tokens) -> torch.Tensor:
+        return STAGES[stage.learn].compare(tokens, loss, None).parts["context"]
+
+    value = contrast_of(Tokens(own, shared, shared, 0))
     for name in ("audio_context", "vocal_context"):
         other = shared | {name: torch.where(counts[..., None], shared[name], torch.randn(16))}
-        torch.testing.assert_close(objective.compare(own, other, other, 0, stage, loss).parts["context"], value)
+        torch.testing.assert_close(
+            STAGES[stage.learn].compare(Tokens(own, other, other, 0), loss, None).parts["context"], value
+        )
     both = {name: shared[name].roll(1, 1) for name in ("vocal_context",)}
-    assert objective.compare(own, shared | both, shared | both, 0, stage, loss).parts["context"] != value
+    assert (
+        STAGES[stage.learn].compare(Tokens(own, shared | both, shared | both, 0), loss, None).parts["context"] != value
+    )
 
 
 def test_the_contrast_of_tokens_that_look_along_the_clip_spares_the_ends() -> None:
@@ -162,7 +170,7 @@ def test_the_contrast_of_tokens_that_look_along_the_clip_spares_the_ends() -> No
     audio = AudioConfig(width=80, depth=4, adapter_width=16, adapter_depth=2)
     older = build(audio=audio, context=ContextConfig())
     stage, noise = StageConfig(learn="alignment"), Noise([1, 2])
-    _, shared = objective.encode(older, batch_of(2, 30), stage, QUIET, LossConfig(), noise)
+    _, shared = STAGES[stage.learn].encode(Step(older, batch_of(2, 30), stage, QUIET, LossConfig(), noise))
     reach = max(older.config.reach(context=False))
     assert reach > 0 and "counts_context" not in shared
     assert shared["counts"][:, reach:-reach].all() and shared["counts"].sum() == 2 * (30 - 2 * reach)

@@ -361,7 +361,7 @@ def test_the_program_prints_tables_and_json(tmp_path: Path, capsys: pytest.Captu
     [
         (["--gpus", "0"], "--gpus 0"),
         (["--mfu", "40"], "such as 0.4"),
-        (["--stage", "4"], "stages 0 to 1"),
+        (["--stage", "4"], "stages 0 to 2"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
     ids=lambda x: x[0] if isinstance(x, list) else "",
