@@ -1,7 +1,8 @@
 """Convert Silero VAD's network for 16 kHz to safetensors that synclip_core.media.speech.network runs.
 
 A development-time program. The source is the TorchScript file of the PyPI wheel silero-vad 6.2.3 (MIT), whose first
-convolution is found bit for bit in its ONNX files; the wheel's own silero_vad_16k.safetensors holds other weights (snakers4/silero-vad#768):
+convolution is found bit for bit in its ONNX files; the wheel's own silero_vad_16k.safetensors holds other weights
+(snakers4/silero-vad#768):
 
     python -m tools.convert_silero silero_vad/data/silero_vad.jit synclip_core/weights/silero_vad.safetensors
         [--reference tests/data/silero_vad.npz --sounds CLIP.mp4 ...]
