@@ -86,9 +86,7 @@ class FacePass(Iterator[TrackChunk]):
 
     def choose(self, choice: Choice) -> list[int]:
         """The tracks that `choice` means, see faces.selection.select_tracks; a point is given in pixels of the file."""
-        if isinstance(choice, tuple):
-            choice = (choice[0] * self.reduction, choice[1] * self.reduction)
-        return select_tracks(self.summaries(), choice)
+        return select_tracks(self.summaries(), choice, reduction=self.reduction)
 
     def close(self) -> None:
         """Releases the file and the thread."""

@@ -24,9 +24,10 @@ import torch
 from benchmarks.speech.energy import energy
 from benchmarks.speech.sounds import backgrounds, mixed, sentences, without_speech
 from synclip_core.clock import RATE
-from synclip_core.files.atomic import atomic_path
 from synclip_core.media.speech import SpeechStream, speech_ticks
 from synclip_core.media.speech.mask import LATE
+from synclip_core.metrics.classification import auc
+from train.evaluate.tables import write_json
 
 ALONE = 20  # pieces of each background
 PAIRS = [(b, s) for b in (0.3, 0.5, 0.7, 0.9) for s in (0.15, 0.25, 0.35, 0.5) if s <= b]  # begins, lasts
@@ -36,14 +37,6 @@ def probability(sound: np.ndarray, late: int = LATE) -> np.ndarray:
     stream = SpeechStream(late)
     stream.push(sound)
     return stream.finish()
-
-
-def auc(score: np.ndarray, truth: np.ndarray) -> float:
-    """Probability that a tick of speech has the higher score, ties half."""
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    yes, no = int(truth.sum()), int((~truth).sum())
-    return float((rank[truth].sum() - yes * (yes + 1) / 2) / (yes * no))
 
 
 class Ticks:
@@ -170,8 +163,7 @@ def main() -> None:
     print(table(report), file=sys.stderr)
     print(json.dumps(report))
     if args.out:
-        with atomic_path(args.out) as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(args.out, report)
 
 
 if __name__ == "__main__":

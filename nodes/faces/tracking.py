@@ -24,16 +24,18 @@ def track_file(
     """The faces of a video, followed in one pass, and a picture of some frames with boxes around them."""
     shown: dict[int, Image.Image] = {}
     chunks: list[TrackChunk] = []
+    wanted: set[int] = set()
     bar = Bar()
 
     def look(tick: int, expected: int, frame: SourceFrame) -> None:
         bar.show(tick + 1, max(expected, tick + 1), lambda: frame.image)
-        if tick in {int((k + 0.5) * expected / SHOWN) for k in range(SHOWN)}:
+        if tick in wanted:
             shown[tick] = Image.fromarray(frame.image)
             shown[tick].thumbnail((CELL * 2, CELL * 2))
 
     tracker = FaceTracker(TrackOptions(crop_size, margin, missing=missing), device=device)
     with FacePass(path, tracker, None if margin else decode_side(crop_size), look) as found:
+        wanted |= {int((k + 0.5) * found.expected / SHOWN) for k in range(SHOWN)}
         chunks += found
     info, scale = found.info, found.info.width / found.shape[1]
     chosen = found.choose(choice)

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import SyncLipError
@@ -14,7 +13,8 @@ from .shared import exit_codes, table
 from .shared.csv_file import write_csv
 from .shared.each_file import each_file, out_paths
 from .shared.inputs import expand
-from .shared.options import add_pipeline_options, make_pipeline, positive, still_choice
+from .shared.options import add_pipeline_options, positive, still_choice
+from .shared.scoring import scorer
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -87,19 +87,7 @@ def score_files(args: argparse.Namespace, files: list[str | SyncLipError]) -> li
         from .many.run import score_all
 
         return score_all(args, files)
-    from ..sync.still import check_still
-
-    pipeline = None
-
-    def score(file: str, progress: Callable[..., None]) -> ScoreReport:
-        nonlocal pipeline
-        pipeline = pipeline or make_pipeline(args)  # once, and only when there is a file to look at
-        report = pipeline.score(file, progress=progress, **({"audio": args.audio} if args.audio else {}))
-        report.file = file
-        check_still(report, args.still)
-        return report
-
-    return each_file(files, score, ScoreReport.failed)
+    return each_file(files, scorer(args), ScoreReport.failed)
 
 
 def _run_to_rows(args: argparse.Namespace) -> int:

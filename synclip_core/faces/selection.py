@@ -82,13 +82,15 @@ def select_tracks(
     choice: Choice = "auto",
     scores: Mapping[int, float] | None = None,
     follow: bool = True,
+    reduction: float = 1.0,
 ) -> list[int]:
     """Track ids in order of time, at most one at any tick; empty if there are no tracks.
 
     choice: "auto" (area times ticks seen), "largest", "longest", "speaker" (the highest of `scores`, track_id -> how
     well the mouth matches the sound), an index (0 = the leftmost of the faces seen together) or a point (x, y) in
     pixels (the nearest face, none where no face lies within half its size of it). follow: also choose where the
-    best track is absent; otherwise the best track alone.
+    best track is absent; otherwise the best track alone. reduction: of the pictures that were tracked against those
+    that a point is given in.
     Raises SyncLipError for an index with no face, a speaker without scores, an unknown word.
     """
     if isinstance(choice, str):
@@ -96,7 +98,7 @@ def select_tracks(
     if not tracks:
         return []
     if isinstance(choice, tuple):
-        point = np.asarray(choice, np.float64)
+        point = np.asarray(choice, np.float64) * reduction
         close = [t for t in tracks if _distance(t, point) <= BESIDE * float(np.max(t.box[2:] - t.box[:2]))]
         ordered = sorted(close, key=lambda t: (_distance(t, point), -t.seen))
     elif isinstance(choice, int):

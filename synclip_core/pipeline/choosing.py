@@ -42,8 +42,6 @@ def choose_face(
 ) -> tuple[np.ndarray, list[int]]:
     """The face track of each tick (-1: none) and the chosen tracks."""
     summaries = found.summaries
-    if isinstance(choice, tuple):  # given in pixels of the file, tracked in reduced ones
-        choice = (choice[0] * found.reduction, choice[1] * found.reduction)
     scores = None
     if choice == "speaker":
         ids = [summary.track_id for summary in summaries]
@@ -51,7 +49,7 @@ def choose_face(
         if turns is not None:
             return _only_seen(found, turns), sorted(set(turns[turns >= 0].tolist()))
         scores = {track_id: judge.judge_track(found, track_id, audio, speech).margin for track_id in ids}
-    chosen = select_tracks(summaries, choice, scores)
+    chosen = select_tracks(summaries, choice, scores, reduction=found.reduction)
     track = np.full(found.ticks, -1, np.int64)
     for track_id in chosen:
         ticks, valid, _ = found.track(track_id)

@@ -31,7 +31,7 @@ from .choosing import choose_face, choose_sound
 from .hearing import Ear
 from .judging import Judge
 from .seeing import Eye
-from .words import Progress, Watch
+from .words import Progress, Sound, Watch
 
 
 class SyncPipeline:
@@ -73,12 +73,8 @@ class SyncPipeline:
     def score(self, path: str | Path, progress: Progress | None = None, audio: str | Path | None = None) -> ScoreReport:
         """Verdict, lag and timeline of a file. audio: another file whose sound is judged instead of its own, from the
         first frame on. Raises SyncLipError when it cannot be read or there is no sound."""
-        if audio is not None:
-            found = self._eye.see(path, [VOCAL], progress)
-        else:
-            found = self._seen_with_sound(path, progress, [VOCAL])
-        judge, sounds = self._judge, self._ear.sounds(audio if audio is not None else path, found.ticks, progress)
-        number, (tokens, speech) = choose_sound(found, sounds, self.audio_track, judge)
+        judge = self._judge
+        found, number, (tokens, speech) = self._seen_and_heard(path, progress, [VOCAL], audio=audio)
         track, chosen = choose_face(found, self.face, tokens, speech, judge)
         vocal = judge.vocal_of(found, track, chosen, tokens.shape[1])
         timeline = judge.timeline(tokens, vocal, track >= 0, speech, found.look_of(track))
@@ -94,7 +90,7 @@ class SyncPipeline:
 
     def speakers(self, path: str | Path, progress: Progress | None = None) -> list[FaceScore]:
         """Every face of a file against its voice, the likeliest speaker first; empty where no face was found."""
-        found, audio, speech = self._seen_and_heard(path, progress, [VOCAL])
+        found, _, (audio, speech) = self._seen_and_heard(path, progress, [VOCAL])
         summaries, scores = found.summaries, []
         for summary in summaries:
             result = self._judge.judge_track(found, summary.track_id, audio, speech)
@@ -112,7 +108,7 @@ class SyncPipeline:
         watch(chunk) sees every chunk of every face, in the order of tracking.
         """
         if sound or self.face == "speaker":  # the speaker is told by the voice
-            found, audio, speech = self._seen_and_heard(path, progress, PROMPTS, watch)
+            found, _, (audio, speech) = self._seen_and_heard(path, progress, PROMPTS, watch)
         else:
             found = self._eye.see(path, PROMPTS, progress, watch)
             audio, speech = np.zeros((found.ticks, self.model.config.dim), np.float32), np.zeros(found.ticks, bool)
@@ -201,27 +197,23 @@ class SyncPipeline:
     # ---- steps --------------------------------------------------------------------------------------------------
 
     def _seen_and_heard(
-        self, path: str | Path, progress: Progress | None, keep: Sequence[int], watch: Watch | None = None
-    ) -> tuple[Found, np.ndarray, np.ndarray]:
-        """Prompts of every face, audio tokens [T, dim], speech mask [T]. Raises SyncLipError where there is no
-        sound."""
-        found = self._seen_with_sound(path, progress, keep, watch)
-        sounds = self._ear.sounds(path, found.ticks, progress)
-        _, (audio, speech) = choose_sound(found, sounds, self.audio_track, self._judge)
-        return found, audio, speech
-
-    def _seen_with_sound(
         self,
         path: str | Path,
         progress: Progress | None,
         keep: Sequence[int],
         watch: Watch | None = None,
-    ) -> Found:
-        """Prompts of every face of a file that has sound, before it is read where it has none."""
-        info = probe(path)
-        if info.has_video and not info.has_audio:
-            raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
-        return self._eye.see(path, keep, progress, watch, info)
+        audio: str | Path | None = None,
+    ) -> tuple[Found, int, Sound]:
+        """Prompts of every face, the number of the sound track that is judged, its tokens and speech. audio: of another
+        file. Raises SyncLipError where there is no sound, before the video is read."""
+        info = None
+        if audio is None:
+            info = probe(path)
+            if info.has_video and not info.has_audio:
+                raise SyncLipError(f"{path}: no audio track; there is nothing to compare the mouth with")
+        found = self._eye.see(path, keep, progress, watch, info)
+        sounds = self._ear.sounds(path if audio is None else audio, found.ticks, progress)
+        return found, *choose_sound(found, sounds, self.audio_track, self._judge)
 
     def _assemble(self, found: Found, track: np.ndarray, chosen: list[int]) -> tuple[np.ndarray, ...]:
         """prompts [T, width], vocal, identity, ambient [T, dim]; zeros where no face was chosen."""

@@ -23,6 +23,7 @@ from synclip_core.dubbing.audiopack_file import load_audiopack, save_audiopack
 from synclip_core.errors import SyncLipError
 from train.data.sampling import ClipStore
 from train.dubbing.tokens import ClipTokens, load_tokens
+from train.evaluate.ridge import r2, ridge
 
 FRAMES = 48  # of a stretch that is learned from
 STREAMS = (("audio", "heard"), ("vocal", "seen"))
@@ -72,19 +73,17 @@ def teach(
     return student.eval()
 
 
-def nearest(pairs: Sequence[Pairs], ridge: float = 1e-3) -> Tensor:
+def nearest(pairs: Sequence[Pairs]) -> Tensor:
     """[D, D]: the matrix that takes new tokens nearest to the old ones of the same frames."""
-    old, new = (torch.cat([getattr(own, name)[own.valid] for own in pairs]) for name in ("old", "new"))
-    own = new.T @ new
-    shrunk = own + ridge * own.diagonal().mean() * torch.eye(len(own))
-    return torch.linalg.solve(shrunk, new.T @ old).T
+    old, new = (torch.cat([getattr(own, name)[own.valid] for own in pairs]).numpy() for name in ("old", "new"))
+    return torch.from_numpy(ridge(new, old, 1e-3 * float(np.square(new).sum(0).mean()))).float().T
 
 
 @torch.inference_mode()
 def explained(pack: AudioPack, student: AudioPack, pairs: Pairs) -> float:
     """Share of the variance along the clips of what the old pack gives that the new one gives too (R2)."""
     wanted, given = pack.pack(pack.encode(pairs.old, pairs.valid)), student.pack(student.encode(pairs.new, pairs.valid))
-    return float(1 - (given - wanted).square().sum() / (wanted - wanted.mean((0, 1))).square().sum())
+    return r2(given.flatten(0, 1).numpy(), wanted.flatten(0, 1).numpy())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from ...errors import SyncLipError
 from ...sync.report import ScoreReport
 from ..shared import exit_codes, table
 from ..shared.each_file import answer
-from ..shared.options import make_pipeline
+from ..shared.scoring import scorer
 from .row_files import open_rows, rows_there
 from .workers import results
 
@@ -67,7 +67,7 @@ def reports(args: argparse.Namespace, files: Sequence[str | SyncLipError]) -> Ge
     scored = [file for file in files if isinstance(file, str)]
     jobs = min(args.jobs, max(1, len(scored)))
     ours = argparse.Namespace(**{**vars(args), "run": None, "threads": args.threads or threads_of(jobs)})
-    with closing(results(partial(scorer, ours), scored, jobs)) as found:
+    with closing(results(partial(quiet_scorer, ours), scored, jobs)) as found:
         for file, report, ending in found:
             yield report if ending is None else ScoreReport.failed(file, f"{file}: {ending}")
 
@@ -78,21 +78,10 @@ def threads_of(jobs: int) -> int:
     return max(1, cores // jobs)
 
 
-def scorer(args: argparse.Namespace) -> Callable[[str], ScoreReport]:
-    """In a worker: file -> report, with one pipeline for all of them."""
-    from ...sync.still import check_still
-
+def quiet_scorer(args: argparse.Namespace) -> Callable[[str], ScoreReport]:
+    """In a worker: file -> report, whatever the file does."""
     sys.stdout = sys.stderr  # what a library prints is no row
-    pipeline = None
-
-    def score(file: str) -> ScoreReport:
-        nonlocal pipeline
-        pipeline = pipeline or make_pipeline(args)
-        report = pipeline.score(file, **({"audio": args.audio} if args.audio else {}))
-        report.file = file
-        check_still(report, args.still)
-        return report
-
+    score = scorer(args)
     return lambda file: answer(file, score, ScoreReport.failed)
 
 
